@@ -1,0 +1,33 @@
+// Buffer: aligned memory with one owner.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+
+namespace moiety {
+
+inline constexpr size_t kAlignment = 64;  // a cache line, and the widest vector
+
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t bytes)
+      : data_(bytes ? static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kAlignment})) : nullptr),
+        size_(bytes) {}
+  std::byte* data() const { return data_.get(); }
+  size_t size() const { return size_; }
+  template <class T>
+  T* as() const { return reinterpret_cast<T*>(data_.get()); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const { ::operator delete(p, std::align_val_t{kAlignment}); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  size_t size_ = 0;
+};
+
+inline constexpr size_t align_up(size_t value, size_t alignment) { return (value + alignment - 1) / alignment * alignment; }
+
+}  // namespace moiety

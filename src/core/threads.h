@@ -1,0 +1,50 @@
+// Threads: the pool that runs a step's tasks. One owner, passed explicitly; never nested.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace moiety {
+
+// A non-owning reference to a callable void(int64_t task, int worker).
+class TaskRef {
+ public:
+  template <class F>
+  TaskRef(const F& function)  // NOLINT: implicit, it is a parameter type
+      : object_(&function),
+        call_([](const void* object, int64_t task, int worker) { (*static_cast<const F*>(object))(task, worker); }) {}
+  void operator()(int64_t task, int worker) const { call_(object_, task, worker); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, int64_t, int);
+};
+
+class Threads {
+ public:
+  virtual ~Threads() = default;
+  virtual const char* name() const = 0;  // "tbb", "openmp", "serial"
+  int size() const { return size_; }
+
+  // Runs tasks 0..count-1, each exactly once, on up to size() workers; returns when all are done. `worker` is in
+  // [0, size()) and no two tasks run at the same time with the same worker. Idle workers steal; `grain` tasks travel
+  // together. Tasks must not throw and must not call run().
+  virtual void run(int64_t count, int64_t grain, TaskRef task) = 0;
+  void run(int64_t count, TaskRef task) { run(count, 1, task); }
+
+ protected:
+  explicit Threads(int size) : size_(size) {}
+
+ private:
+  int size_;
+};
+
+// kind: "tbb" (the default), "openmp" or "serial"; size 0 means default_threads().
+std::unique_ptr<Threads> make_threads(std::string_view kind, int size);
+
+// min(affinity mask, cgroup CPU quota rounded up, physical cores).
+int default_threads();
+
+}  // namespace moiety

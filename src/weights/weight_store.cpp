@@ -1,0 +1,40 @@
+#include "weights/weight_store.h"
+
+#include "core/error.h"
+
+namespace moiety {
+
+std::byte* WeightStore::own(Buffer buffer) {
+  buffers_.push_back(std::move(buffer));
+  return buffers_.back().data();
+}
+
+void WeightStore::add(std::string name, Weight weight) {
+  const std::string origin = weight.origin;
+  auto [it, inserted] = weights_.try_emplace(name, std::move(weight));
+  if (!inserted) {
+    fail(Status::kFormat, "{}: tensor '{}' is there twice, first at {}", origin, printable(name), it->second.origin);
+  }
+  names_.push_back(std::move(name));
+}
+
+const Weight* WeightStore::find(std::string_view name) const {
+  auto it = weights_.find(name);
+  return it == weights_.end() ? nullptr : &it->second;
+}
+
+const Weight& WeightStore::require(std::string_view name) const {
+  if (const Weight* weight = find(name)) return *weight;
+  fail(Status::kFormat, "{}: tensor '{}' is missing", files_.empty() ? "model" : printable(files_.front()->name()),
+       printable(name));
+}
+
+size_t WeightStore::bytes(MemoryClass memory) const {
+  size_t total = 0;
+  for (const auto& [name, weight] : weights_) {
+    if (weight.memory == memory) total += weight.tensor.bytes();
+  }
+  return total;
+}
+
+}  // namespace moiety

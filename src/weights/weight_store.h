@@ -1,0 +1,57 @@
+// WeightStore: owns the mapped shards (and any repacked copy) and gives const views by canonical name.
+// Canonical names are those of the Hugging Face checkpoint ("model.layers.0.self_attn.q_proj.weight").
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/mapped_file.h"
+#include "core/tensor.h"
+
+namespace moiety {
+
+// What a byte of model memory is: a view of the file, or a copy that somebody made.
+enum class MemoryClass { kMapped, kCopy, kRepacked };
+
+struct Weight {
+  Tensor tensor;
+  MemoryClass memory = MemoryClass::kMapped;
+  std::string origin;     // "model-00001-of-00002.safetensors @0x1A40", for errors and `inspect`
+  std::string file_name;  // the tensor's name in its file
+};
+
+class WeightStore {
+ public:
+  // Keeps a mapping alive as long as the store.
+  void own(std::shared_ptr<MappedFile> file) { files_.push_back(std::move(file)); }
+  // Keeps a copied or repacked buffer alive; returns its memory.
+  std::byte* own(Buffer buffer);
+
+  void add(std::string name, Weight weight);  // throws Error kFormat on a duplicate name
+
+  const Weight* find(std::string_view name) const;    // nullptr if absent
+  const Weight& require(std::string_view name) const;  // throws Error kFormat naming the tensor
+  bool contains(std::string_view name) const { return find(name) != nullptr; }
+
+  size_t bytes(MemoryClass memory) const;
+  const std::vector<std::shared_ptr<MappedFile>>& files() const { return files_; }
+  // In the order they were added.
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
+  };
+  std::vector<std::shared_ptr<MappedFile>> files_;
+  std::vector<Buffer> buffers_;
+  std::unordered_map<std::string, Weight, Hash, std::equal_to<>> weights_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace moiety
