@@ -42,6 +42,8 @@ class Graph {
   Value add(Node node);
   const std::vector<Node>& nodes() const { return nodes_; }
   const Node& node(Value v) const { return nodes_[static_cast<size_t>(v.node)]; }
+  void set_kind(Value v, Kind kind) { nodes_[static_cast<size_t>(v.node)].kind = kind; }
+  void set_extent(Value v, Extent extent) { nodes_[static_cast<size_t>(v.node)].extent = extent; }
   Value output;      // logits [N,V]
   StateShape state;
 
