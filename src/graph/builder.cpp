@@ -55,7 +55,8 @@ Value Builder::push(Op op, std::array<Value, 3> inputs, int64_t cols, std::strin
   node.op = std::move(op);
   node.inputs = inputs;
   node.cols = cols;
-  node.name = prefix_.empty() ? std::string(name) : prefix_ + "." + std::string(name);
+  node.name = join(prefix_, name);
+  if (const int count = ++names_[node.name]; count > 1) node.name += "." + std::to_string(count);
   for (int i = 1; i < 3; ++i) {
     const Value v = inputs[static_cast<size_t>(i)];
     if (v && graph_.node(v).kind != Kind::kKv && graph_.node(v).extent != node.extent) {

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/graph.h"
@@ -54,6 +55,7 @@ class Builder {
   Value push(Op op, std::array<Value, 3> inputs, int64_t cols, std::string_view name);
   Graph& graph_;
   std::string prefix_;
+  std::unordered_map<std::string, int> names_;  // how often each was given: a second "rope" becomes "rope.2"
 };
 
 }  // namespace moiety

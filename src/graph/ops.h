@@ -70,7 +70,7 @@ struct Route {
   Selection selection = Selection::kTopK;
   Renormalise renormalise = Renormalise::kNo;
   float weight_scale = 1;
-  Tensor selection_bias{};  // [E]: chosen by score + bias, weighed by score
+  Tensor selection_bias;  // [E]: chosen by score + bias, weighed by score
   int groups = 1, top_groups = 1;
   Noise noise = Noise::kNone;
   Drop drop = Drop::kNone;

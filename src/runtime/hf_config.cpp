@@ -20,7 +20,7 @@ constexpr std::string_view kHarmless[] = {
     "gradient_checkpointing", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "sep_token_id",
     "decoder_start_token_id", "torchscript", "use_bfloat16", "max_length", "min_length", "do_sample", "temperature", "top_k",
     "top_p", "typical_p", "repetition_penalty", "num_beams", "architectures", "model_type", "rope_theta", "partial_rotary_factor",
-    "name", "summary_type", "use_mup", "normalization_function", "position_embedding_type_comment", "max_window_layers"};
+    "max_window_layers"};
 
 // Keys of other models that would change numbers: fine only when they are off.
 constexpr std::string_view kMustBeOff[] = {
@@ -131,7 +131,9 @@ int experts_of(JsonFields& f) {
     fail(Status::kFormat, "{}: num_experts is {} but num_local_experts is {}", f.subject(), first, second);
   }
   if (first < 0 && second < 0) fail(Status::kFormat, "{}: num_experts is missing", f.subject());
-  return std::max(first, second);
+  const int experts = std::max(first, second);
+  if (experts < 1 || experts > 65536) fail(Status::kFormat, "{}: num_experts is {}, expected 1 to 65536", f.subject(), experts);
+  return experts;
 }
 
 int window_of(JsonFields& f) {

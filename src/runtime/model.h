@@ -1,0 +1,103 @@
+// Model: weights, graph, plans, threads. Immutable after construction, shared by any number of sessions and schedulers.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graph/plan.h"
+#include "models/registry.h"
+
+namespace moiety {
+
+class Tokenizer;
+
+struct ModelOptions {
+  std::vector<std::string> backends;  // in order; empty: the default list
+  std::string simd;                   // a SIMD level's name; empty: the best that the CPU has
+  std::string thread_pool = "tbb";
+  int threads = 0;                    // 0: default_threads()
+  int context = 0;                    // tokens of a session; 0: the model's own
+  int64_t max_rows = 512;             // rows of one step (-ub)
+  ActivationPrecision activations = ActivationPrecision::kAuto;
+  std::optional<DType> key_type, value_type;  // f32 or f16; absent: f16, f32 when activations are f32
+  // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
+  std::function<bool(float)> progress;
+  const CancelToken* cancel = nullptr;
+};
+
+// What a loader has read of a model before any backend is asked.
+struct ModelSource {
+  Config config;
+  WeightStore store;
+  std::shared_ptr<const Tokenizer> tokenizer;  // may be absent
+  std::string name;                            // file or folder name
+  std::string format;                          // "safetensors", "gguf"
+  std::vector<std::string> warnings;
+};
+
+struct MemoryUse {
+  size_t mapped = 0, copied = 0, repacked = 0;  // weights
+  size_t kv_session = 0;                        // reserved for each session; pages are touched on use
+  size_t arena = 0;                             // of each scheduler
+};
+
+struct ExplainRow {
+  std::string node, op, backend, kernel;
+  std::string refusals;  // of the backends asked before
+  double weight_bytes = 0, flops = 0;
+};
+
+class Model {
+ public:
+  // Throws Error: a bad option, a missing or misshapen tensor, a node that no backend runs.
+  Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends, const ModelOptions& options);
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const Config& config() const { return source_.config; }
+  const WeightStore& store() const { return source_.store; }
+  const Graph& graph() const { return graph_; }
+  const Tokenizer* tokenizer() const { return source_.tokenizer.get(); }
+  const std::string& name() const { return source_.name; }
+  const std::string& format() const { return source_.format; }
+  const std::vector<std::string>& warnings() const { return source_.warnings; }
+  int context() const { return context_; }
+  int64_t max_rows() const { return max_rows_; }
+  const PlanOptions& plan_options() const { return plan_options_; }
+  Threads& threads() const { return *threads_; }
+  std::vector<const Backend*> backends() const;
+
+  // The plan of the smallest bucket that holds `rows` rows (at most max_rows()).
+  const Plan& plan(int64_t rows) const;
+  // Steps of one model run one at a time: the pool and the kernels are shared. Schedulers hold this while they run one.
+  std::mutex& step_mutex() const { return step_mutex_; }
+
+  MemoryUse memory() const;
+  std::map<std::string, size_t> bytes_by_type() const;  // "q4_0" -> bytes of weights
+  int64_t parameters() const;         // values of all weights
+  int64_t active_parameters() const;  // of those that one token uses: k of E experts, one row of the embedding
+  // What a step of `tokens` rows at context length `context` runs, node by node.
+  std::vector<ExplainRow> explain(int64_t tokens, int64_t context) const;
+  // Lines for people: SIMD target, threads, backends, types, memory by class.
+  std::string effective_configuration() const;
+
+ private:
+  ModelSource source_;
+  Banks banks_;
+  std::vector<std::unique_ptr<Backend>> backends_;
+  std::unique_ptr<Threads> threads_;
+  int context_ = 0;
+  int64_t max_rows_ = 0;
+  PlanOptions plan_options_;
+  Graph graph_;
+  std::vector<std::unique_ptr<Plan>> plans_;  // buckets ascending
+  mutable std::mutex step_mutex_;
+};
+
+}  // namespace moiety
