@@ -30,7 +30,7 @@ class Threads {
 
   // Runs tasks 0..count-1, each exactly once, on up to size() workers; returns when all are done. `worker` is in
   // [0, size()) and no two tasks run at the same time with the same worker. Idle workers steal; `grain` tasks travel
-  // together. Tasks must not throw and must not call run().
+  // together. Tasks must not throw and must not call run(). One caller at a time.
   virtual void run(int64_t count, int64_t grain, TaskRef task) = 0;
   void run(int64_t count, TaskRef task) { run(count, 1, task); }
 
