@@ -27,7 +27,7 @@ class KvCache {
   size_t bytes() const { return bytes_; }        // reserved; bytes a position: bytes() / capacity()
 
  private:
-  int layers_, kv_heads_, head_dim_, capacity_;
+  int kv_heads_, capacity_;
   DType key_type_, value_type_;
   size_t key_row_bytes_, value_row_bytes_, value_offset_, bytes_;
   std::byte* data_ = nullptr;

@@ -19,7 +19,7 @@ struct Embedding { Tensor table; float scale = 1; };  // ids[T], table[V,D] -> [
 
 // x[T,D] -> x / sqrt(mean(x²) + eps) * weight. With groups > 1 each of the groups equal slices of a row is normalised
 // alone; weight is [D] or [D/groups].
-struct RmsNorm { Tensor weight; float eps = 1e-6f; int groups = 1; };
+struct RmsNorm { Tensor weight{}; float eps = 1e-6f; int groups = 1; };
 struct LayerNorm { Tensor weight, bias; float eps = 1e-5f; };  // x[T,D] -> (x - mean) / sqrt(var + eps) * weight + bias
 
 struct Linear { Tensor weight, bias; };  // x[T,K], weight[O,K], bias[O] or absent -> [T,O]
@@ -52,7 +52,7 @@ struct Attention {
   float scale = 1;
   int window = 0;
   float softcap = 0;
-  Tensor sinks;
+  Tensor sinks{};
 };
 
 enum class Score : uint8_t { kSoftmax, kSigmoid, kSoftmaxAfterTopK, kRaw };
@@ -70,8 +70,9 @@ struct Route {
   Selection selection = Selection::kTopK;
   Renormalise renormalise = Renormalise::kNo;
   float weight_scale = 1;
-  Tensor selection_bias;  // [E]: chosen by score + bias, weighed by score
+  Tensor selection_bias{};  // [E]: chosen by score + bias, weighed by score
   int groups = 1, top_groups = 1;
+  int group_best = 1;     // a group's score: the sum of its group_best best (DeepSeek-V2: 1, DeepSeek-V3: 2)
   Noise noise = Noise::kNone;
   Drop drop = Drop::kNone;
   Capacity capacity = Capacity::kNone;

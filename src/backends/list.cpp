@@ -1,0 +1,45 @@
+#include "backends/list.h"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+
+#include "backends/reference/reference.h"
+#include "core/error.h"
+
+namespace moiety {
+
+namespace {
+
+std::unique_ptr<Backend> make_backend(const std::string& name, const std::string&) {
+  if (name == "reference") return std::make_unique<ReferenceBackend>();
+  fail(Status::kInvalidArgument, "backend '{}' is unknown; known: {}", printable(name), fmt::join(backend_names(), ", "));
+}
+
+}  // namespace
+
+std::vector<std::string> backend_names() { return {"reference"}; }
+
+std::vector<std::string> parse_backends(std::string_view list) {
+  std::vector<std::string> names;
+  const std::vector<std::string> known = backend_names();
+  while (true) {
+    const size_t comma = list.find(',');
+    std::string name(list.substr(0, comma));
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail(Status::kInvalidArgument, "backend '{}' is unknown; known: {}", printable(name), fmt::join(known, ", "));
+    if (std::find(names.begin(), names.end(), name) != names.end())
+      fail(Status::kInvalidArgument, "backend '{}' is named twice", name);
+    names.push_back(std::move(name));
+    if (comma == std::string_view::npos) return names;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+std::vector<std::unique_ptr<Backend>> make_backends(const std::vector<std::string>& names, const std::string& simd) {
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (const std::string& name : names.empty() ? backend_names() : names) backends.push_back(make_backend(name, simd));
+  return backends;
+}
+
+}  // namespace moiety
