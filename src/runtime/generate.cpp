@@ -52,7 +52,7 @@ GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const 
   start = std::chrono::steady_clock::now();
   if (!ran) return stop(StopReason::kCancelled);
 
-  const std::vector<int32_t>& stops = session.model().config().stop_ids;
+  const std::vector<int32_t>& stops = session.model().stop_ids();
   while (options.max_tokens < 0 || result.generated < options.max_tokens) {
     if (cancel && cancel->cancelled()) return stop(StopReason::kCancelled);
     const int32_t token = session.sample();

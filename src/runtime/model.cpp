@@ -1,7 +1,6 @@
 #include "runtime/model.h"
 
 #include <algorithm>
-#include <set>
 
 #include "core/error.h"
 
@@ -61,6 +60,19 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     least = buckets[i] + 1;
     poll(options, 0.6f + 0.4f * static_cast<float>(i + 1) / static_cast<float>(buckets.size()));
   }
+  if (!options.backends.empty()) expect_used(*backends_.front());
+}
+
+// A backend that was asked for by name runs something, or the model does not load.
+void Model::expect_used(const Backend& backend) const {
+  std::string reason;
+  for (const auto& plan : plans_) {
+    for (const PlannedNode& node : plan->nodes()) {
+      if (node.backend == &backend) return;
+      if (reason.empty()) reason = node.refusals;
+    }
+  }
+  fail(Status::kUnsupported, "backend '{}' was asked for but runs no node: {}", backend.name(), reason);
 }
 
 Model::~Model() = default;

@@ -17,7 +17,7 @@ namespace moiety {
 class Tokenizer;
 
 struct ModelOptions {
-  std::vector<std::string> backends;  // in order; empty: the default list
+  std::vector<std::string> backends;  // in order, the first must run something; empty: the default list
   std::string simd;                   // a SIMD level's name; empty: the best that the CPU has
   std::string thread_pool = "tbb";
   int threads = 0;                    // 0: default_threads()
@@ -63,7 +63,8 @@ class Model {
   const Config& config() const { return source_.config; }
   const WeightStore& store() const { return source_.store; }
   const Graph& graph() const { return graph_; }
-  const Tokenizer* tokenizer() const { return source_.tokenizer.get(); }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const { return source_.tokenizer; }  // null if it has none
+  const std::vector<int32_t>& stop_ids() const { return source_.config.stop_ids; }  // each ends a text
   const std::string& name() const { return source_.name; }
   const std::string& format() const { return source_.format; }
   const std::vector<std::string>& warnings() const { return source_.warnings; }
@@ -88,6 +89,8 @@ class Model {
   std::string effective_configuration() const;
 
  private:
+  void expect_used(const Backend& backend) const;
+
   ModelSource source_;
   Banks banks_;
   std::vector<std::unique_ptr<Backend>> backends_;
