@@ -110,6 +110,8 @@ def make_gguf(name, family, options, model, kind, common, logits, hf_folder):
         where = f"{name}/logits.npy"
     theirs = llama.logits(folder / "model.gguf", common["tokens"], exact_cache=True)
     far = float(np.abs(theirs - logits).max() / np.abs(logits).max())
+    if kind == "F32" and far > 2e-5:  # else llama.cpp rounds activations to the weights' type
+        raise RuntimeError(f"{name}: llama.cpp and transformers disagree by {far}")
     record(dict(name=name, kind="gguf", model=f"{name}/model.gguf", logits=where, dtype=kind.lower()) | common |
            dict(llama_cpp_distance=far))
 

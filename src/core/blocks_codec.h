@@ -36,6 +36,21 @@ inline void store_scale(uint8_t at[2], float scale) {
   store_u16(at, half);
 }
 
+// The value of largest magnitude, the first of equals. The magnitude has a variable of its own: clang 19 at -O3 gives
+// wrong results for `if (fabs(x[i]) > fabs(extreme)) extreme = x[i]` over 16 values (seen; -O2 and g++ 12 are right).
+template <int kCount>
+inline float extreme_of(const float* x) {
+  float extreme = 0.0f, magnitude = 0.0f;
+  for (int i = 0; i < kCount; ++i) {
+    const float here = __builtin_fabsf(x[i]);
+    if (here > magnitude) {
+      magnitude = here;
+      extreme = x[i];
+    }
+  }
+  return extreme;
+}
+
 // Rounds to the nearest integer (ties to even) inside [low, high]; NaN gives low.
 inline int round_into(float value, int low, int high) {
   if (!(value > static_cast<float>(low))) return low;

@@ -121,10 +121,7 @@ SymmetricSums symmetric_codes(const float* x, float inverse, uint8_t* codes) {
 
 // The scale of 16 values, after trying 19 step sizes around the one that maps the largest magnitude to -32.
 float fit_symmetric(const float* x, uint8_t* codes) {
-  float extreme = 0;
-  for (int i = 0; i < 16; ++i) {
-    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
-  }
+  const float extreme = extreme_of<16>(x);
   if (std::fabs(extreme) < kTiny) {
     std::memset(codes, 0, 16);
     return 0;
@@ -207,11 +204,8 @@ void encode_block(const float* src, BlockQ4_K& block) {
 void encode_block(const float* src, BlockQ6_K& block) {
   uint8_t codes[256];
   float scales[16];
-  float extreme = 0;
-  for (int g = 0; g < 16; ++g) {
-    scales[g] = fit_symmetric(src + 16 * g, codes + 16 * g);
-    if (std::fabs(scales[g]) > std::fabs(extreme)) extreme = scales[g];
-  }
+  for (int g = 0; g < 16; ++g) scales[g] = fit_symmetric(src + 16 * g, codes + 16 * g);
+  const float extreme = extreme_of<16>(scales);
   if (std::fabs(extreme) < kTiny) {
     std::memset(&block, 0, sizeof block);
     return;

@@ -61,10 +61,7 @@ void encode_block(const float* src, BlockQ8_0& block) {
 }
 
 void encode_block(const float* src, BlockQ4_0& block) {
-  float extreme = 0.0f;  // the value of largest magnitude, with its sign: it becomes code 0
-  for (int i = 0; i < 32; ++i) {
-    if (std::fabs(src[i]) > std::fabs(extreme)) extreme = src[i];
-  }
+  const float extreme = extreme_of<32>(src);  // becomes code 0
   const float d = extreme / -8.0f;
   const float inverse = reciprocal(d);
   store_scale(block.d, d);

@@ -26,8 +26,8 @@ def quantise(source, target, kind):
 
 
 def logits(path, tokens, exact_cache=False):
-    """Logits [P, T, V] of tokens [P, T], one prompt after the other, default settings (an fp16 cache) or with a cache
-    in f32."""
+    """Logits [P, T, V] of tokens [P, T], one prompt after the other, default settings (flash attention, an fp16 cache)
+    or without either."""
     model_params = llama_cpp.llama_model_default_params()
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), model_params)
     if not model:
@@ -38,6 +38,7 @@ def logits(path, tokens, exact_cache=False):
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_threads = max(256, length), 512, 512, 1
     if exact_cache:
         params.type_k = params.type_v = 0  # GGML_TYPE_F32
+        params.flash_attn_type = 0
     context = llama_cpp.llama_init_from_model(model, params)
     out = np.empty((len(tokens), length, vocab), dtype=np.float32)
     batch = llama_cpp.llama_batch_init(length, 0, 1)
