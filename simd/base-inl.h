@@ -1,0 +1,76 @@
+// Shared by the kernel files of a level. Each is compiled once a level, with that level's flags, in its own namespace.
+#pragma once
+
+#include <hwy/highway.h>
+
+#include "simd/kernels.h"
+
+namespace moiety::simd::MOIETY_LEVEL {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// 32 bytes, 8 int32 and 8 floats are one vector, or two on 128-bit targets; 16 floats are 1, 2 or 4.
+using D8 = hn::CappedTag<uint8_t, 32>;
+using DI8 = hn::CappedTag<int8_t, 32>;
+using DI = hn::CappedTag<int32_t, 8>;
+using DF = hn::CappedTag<float, 8>;
+using D16 = hn::CappedTag<float, 16>;
+using DI16 = hn::CappedTag<int32_t, 16>;
+inline constexpr D8 d8;
+inline constexpr DI8 di8;
+inline constexpr DI di;
+inline constexpr DF df;
+inline constexpr D16 d16;
+inline constexpr DI16 di16;
+using V8 = hn::Vec<D8>;
+using VI = hn::Vec<DI>;
+using VF = hn::Vec<DF>;
+using V16 = hn::Vec<D16>;
+inline constexpr int kParts = static_cast<int>(32 / hn::MaxLanes(d8));     // vectors of 8 lanes
+inline constexpr int kParts16 = static_cast<int>(16 / hn::MaxLanes(d16));  // vectors of 16 floats
+inline constexpr size_t kPart = hn::MaxLanes(df);
+
+// One block's codes, 8 int32, 8 floats.
+struct Codes { V8 v[kParts]; };
+struct I8 { VI v[kParts]; };
+struct F8 { VF v[kParts]; };
+
+template <class F>
+HWY_INLINE F8 f8(const F& part) {
+  F8 r;
+  for (int p = 0; p < kParts; ++p) r.v[p] = part(p);
+  return r;
+}
+template <class F>
+HWY_INLINE I8 i8(const F& part) {
+  I8 r;
+  for (int p = 0; p < kParts; ++p) r.v[p] = part(p);
+  return r;
+}
+HWY_INLINE F8 load_f8(const float* at) {
+  return f8([&](int p) { return hn::LoadU(df, at + static_cast<size_t>(p) * kPart); });
+}
+HWY_INLINE I8 load_i8(const int32_t* at) {
+  return i8([&](int p) { return hn::LoadU(di, at + static_cast<size_t>(p) * kPart); });
+}
+HWY_INLINE void store_f8(const F8& x, float* at) {
+  for (int p = 0; p < kParts; ++p) hn::StoreU(x.v[p], df, at + static_cast<size_t>(p) * kPart);
+}
+HWY_INLINE F8 zero_f8() {
+  return f8([](int) { return hn::Zero(df); });
+}
+
+// The fixed tree over 8 or 16 lanes.
+HWY_INLINE float tree_sum(float* lanes, int count) {
+  for (int half = count / 2; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+HWY_INLINE float tree_sum(const F8& x) {
+  HWY_ALIGN float lanes[8];
+  store_f8(x, lanes);
+  return tree_sum(lanes, 8);
+}
+
+}  // namespace moiety::simd::MOIETY_LEVEL

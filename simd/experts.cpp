@@ -1,0 +1,289 @@
+// Experts: grouped execution. Tokens are sorted by expert (Routing); an expert's group runs as a GEMM or, if it is
+// small, row by row as GEMVs. Two phases of (expert, tile of outputs) tasks: hidden = act(gate x) * up x for each
+// choice, then y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending order.
+#include <algorithm>
+#include <vector>
+
+#include "core/blocks.h"
+#include "core/buffer.h"
+#include "simd/prepare.h"
+
+namespace moiety::simd {
+namespace {
+
+constexpr int64_t kChunk = 64;  // outputs of a phase-1 task: 4 panels
+
+// One step's groups and where their data lies in the scratch.
+struct Step {
+  struct Group {
+    int32_t expert, first, count;  // entries [first, first + count) of the routing
+    int32_t tile;                  // its first packed tile; -1: too small, it runs as GEMVs
+  };
+  std::byte *prepared[kForms], *tiles[kForms];              // of x: rows, then tiles of the groups
+  std::byte *hidden_prepared[kForms], *hidden_tiles[kForms];  // of hidden, a row for each entry
+  float* hidden;  // [n, F]
+  std::byte* panels;
+  Group* groups;
+  int64_t group_count, tile_count;
+};
+
+class ExpertsKernel final : public Kernel {
+ public:
+  ExpertsKernel(const Experts& op, int top_k, const Context& context)
+      : op_(op), top_k_(top_k), matmul_(context.matmul), width_(op.bank->expert(0).up.cols()),
+        hidden_(op.bank->expert(0).up.rows()) {
+    for (int e = 0; e < op.bank->size(); ++e) {
+      const Expert& expert = op.bank->expert(e);
+      for (const Tensor* t : {&expert.gate, &expert.up}) {
+        if (*t) uses_[index(*t)] = true, panel_ = std::max(panel_, matmul_.panel_bytes(*t));
+      }
+      hidden_uses_[index(expert.down)] = true;
+      panel_ = std::max(panel_, matmul_.panel_bytes(expert.down));
+    }
+  }
+
+  std::string name() const override {
+    const Expert& expert = op_.bank->expert(0);
+    return "experts " + matmul_.name(expert.up.dtype) + ", " + matmul_.name(expert.down.dtype) + ", " + matmul_.kernels().level;
+  }
+
+  size_t scratch_bytes(int64_t rows, int workers) const override {
+    Step step;
+    return lay_out(step, nullptr, rows, rows * top_k_, workers);
+  }
+
+  void run(const KernelCall& call) const noexcept override {
+    const Routing& routing = call.inputs[1].routing;
+    Step step;
+    lay_out(step, call.scratch, call.inputs[0].tensor.rows(), routing.count(), call.threads->size());
+    make_groups(routing, step);
+    prepare_inputs(call, step);
+    const int64_t chunks = (hidden_ + kChunk - 1) / kChunk;
+    const auto phase1 = [&](int64_t task, int worker) {
+      up_chunk(call, step, step.groups[task / chunks], task % chunks * kChunk, worker);
+    };
+    call.threads->run(step.group_count * chunks, phase1);
+    prepare_hidden(call, step);
+    const int64_t columns = (width_ + kPanelRows - 1) / kPanelRows;
+    const auto phase2 = [&](int64_t task, int worker) { down_columns(call, step, task * kPanelRows, worker); };
+    call.threads->run(columns, 1, phase2);
+  }
+
+ private:
+  size_t index(const Tensor& weight) const { return static_cast<size_t>(matmul_.form(weight.dtype)); }
+
+  // Places a step's parts one behind the other; returns their size. n: entries of the routing.
+  size_t lay_out(Step& step, std::byte* memory, int64_t rows, int64_t n, int workers) const noexcept {
+    size_t used = 0;
+    const auto take = [&](size_t size) {
+      std::byte* at = memory ? memory + used : nullptr;
+      used += align_up(size, kAlignment);
+      return at;
+    };
+    const int64_t experts = op_.bank->size();
+    const int64_t tiles = n / kTileTokens + std::min(experts, n);  // each group may end in a partial tile
+    for (int f = 0; f < kForms; ++f) {
+      const auto form = static_cast<Form>(f);
+      const auto i = static_cast<size_t>(f);
+      step.prepared[f] = take(uses_[i] ? static_cast<size_t>(rows) * Matmul::prepared_bytes(form, width_) : 0);
+      step.tiles[f] = take(uses_[i] ? static_cast<size_t>(tiles) * Matmul::tile_bytes(form, width_) : 0);
+      step.hidden_prepared[f] = take(hidden_uses_[i] ? static_cast<size_t>(n) * Matmul::prepared_bytes(form, hidden_) : 0);
+      step.hidden_tiles[f] = take(hidden_uses_[i] ? static_cast<size_t>(tiles) * Matmul::tile_bytes(form, hidden_) : 0);
+    }
+    step.hidden = reinterpret_cast<float*>(take(static_cast<size_t>(n * hidden_) * sizeof(float)));
+    step.panels = take(2 * static_cast<size_t>(workers) * panel_);
+    step.groups = reinterpret_cast<Step::Group*>(take(static_cast<size_t>(experts) * sizeof(Step::Group)));
+    return used;
+  }
+
+  void make_groups(const Routing& routing, Step& step) const noexcept {
+    step.group_count = step.tile_count = 0;
+    for (int32_t e = 0; e < routing.experts; ++e) {
+      const int32_t first = routing.offsets[e], count = routing.offsets[e + 1] - first;
+      if (count == 0) continue;
+      const bool gemm = count >= kGemmRows;
+      step.groups[step.group_count++] = {e, first, count, gemm ? static_cast<int32_t>(step.tile_count) : -1};
+      if (gemm) step.tile_count += (count + kTileTokens - 1) / kTileTokens;
+    }
+  }
+
+  std::byte* prepared_row(Form form, std::byte* base, int64_t k, int64_t row) const noexcept {
+    return base + static_cast<size_t>(row) * Matmul::prepared_bytes(form, k);
+  }
+
+  // Calls body(group, first entry, entries, tile) for each packed tile, over the threads.
+  template <class Body>
+  void for_each_tile(const KernelCall& call, const Step& step, const Body& body) const noexcept {
+    const auto task = [&](int64_t index, int) {
+      const Step::Group& group = step.groups[index];
+      if (group.tile < 0) return;
+      for (int64_t at = 0, tile = group.tile; at < group.count; at += kTileTokens, ++tile) {
+        body(group.first + at, std::min<int64_t>(kTileTokens, group.count - at), tile);
+      }
+    };
+    call.threads->run(step.group_count, task);
+  }
+
+  void prepare_inputs(const KernelCall& call, const Step& step) const noexcept {
+    const Tensor& x = call.inputs[0].tensor;
+    const Routing& routing = call.inputs[1].routing;
+    for (int f = 0; f < kForms; ++f) {
+      if (!uses_[static_cast<size_t>(f)]) continue;
+      const auto form = static_cast<Form>(f);
+      const auto prepare = [&](int64_t row, int) {
+        matmul_.prepare(form, reinterpret_cast<const float*>(x.row(row)), width_, prepared_row(form, step.prepared[f], width_, row));
+      };
+      if (x.rows() == 1) prepare(0, 0);
+      else call.threads->run(x.rows(), prepare);
+      if (step.tile_count == 0) continue;
+      for_each_tile(call, step, [&](int64_t entry, int64_t count, int64_t tile) {
+        const float* sources[kTileTokens];
+        const std::byte* parts[kTileTokens];
+        for (int64_t t = 0; t < count; ++t) {
+          sources[t] = reinterpret_cast<const float*>(x.row(routing.row[entry + t]));
+          parts[t] = prepared_row(form, step.prepared[f], width_, routing.row[entry + t]);
+        }
+        matmul_.pack(form, sources, parts, count, width_, step.tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, width_));
+      });
+    }
+  }
+
+  void prepare_hidden(const KernelCall& call, const Step& step) const noexcept {
+    const int64_t n = call.inputs[1].routing.count();
+    for (int f = 0; f < kForms; ++f) {
+      if (!hidden_uses_[static_cast<size_t>(f)]) continue;
+      const auto form = static_cast<Form>(f);
+      const auto prepare = [&](int64_t entry, int) {
+        matmul_.prepare(form, step.hidden + entry * hidden_, hidden_, prepared_row(form, step.hidden_prepared[f], hidden_, entry));
+      };
+      call.threads->run(n, 8, prepare);
+      if (step.tile_count == 0) continue;
+      for_each_tile(call, step, [&](int64_t entry, int64_t count, int64_t tile) {
+        const float* sources[kTileTokens];
+        const std::byte* parts[kTileTokens];
+        for (int64_t t = 0; t < count; ++t) {
+          sources[t] = step.hidden + (entry + t) * hidden_;
+          parts[t] = prepared_row(form, step.hidden_prepared[f], hidden_, entry + t);
+        }
+        matmul_.pack(form, sources, parts, count, hidden_, step.hidden_tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, hidden_));
+      });
+    }
+  }
+
+  // hidden[entries of the group][first, first + kChunk) = act(gate x) * up x
+  void up_chunk(const KernelCall& call, const Step& step, const Step::Group& group, int64_t first, int worker) const noexcept {
+    const Expert& expert = op_.bank->expert(group.expert);
+    const int64_t count = std::min(kChunk, hidden_ - first);
+    if (group.tile < 0) {
+      const Tensor& x = call.inputs[0].tensor;
+      float gate[kChunk], up[kChunk];
+      std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
+      for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
+        const int32_t row = call.inputs[1].routing.row[entry];
+        const auto multiply = [&](const Tensor& weight, float* y) {
+          const Form form = matmul_.form(weight.dtype);
+          matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
+                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch);
+        };
+        if (expert.gate) multiply(expert.gate, gate);
+        multiply(expert.up, up);
+        activate(expert, first, count, gate, up, step.hidden + entry * hidden_ + first);
+      }
+      return;
+    }
+    std::byte* gate_panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
+    std::byte* up_panel = gate_panel + panel_;
+    for (int64_t at = first; at < first + count; at += kPanelRows) {
+      const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at);
+      if (expert.gate) matmul_.unpack(expert.gate, at, rows, gate_panel);
+      matmul_.unpack(expert.up, at, rows, up_panel);
+      float gate[kTileTokens * kPanelRows], up[kTileTokens * kPanelRows];
+      for (int64_t done = 0, tile = group.tile; done < group.count; done += kTileTokens, ++tile) {
+        const int64_t tokens = std::min<int64_t>(kTileTokens, group.count - done);
+        if (expert.gate) matmul_.gemm(expert.gate, gate_panel, tile_at(step.tiles, expert.gate, tile), tokens, gate);
+        matmul_.gemm(expert.up, up_panel, tile_at(step.tiles, expert.up, tile), tokens, up);
+        for (int64_t t = 0; t < tokens; ++t) {
+          activate(expert, at, rows, gate + t * kPanelRows, up + t * kPanelRows,
+                   step.hidden + (group.first + done + t) * hidden_ + at);
+        }
+      }
+    }
+  }
+
+  const std::byte* tile_at(std::byte* const* tiles, const Tensor& weight, int64_t tile) const noexcept {
+    const Form form = matmul_.form(weight.dtype);
+    return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, weight.cols());
+  }
+
+  void activate(const Expert& expert, int64_t first, int64_t count, float* gate, float* up, float* hidden) const noexcept {
+    add_bias(expert.gate_bias, first, count, gate);
+    add_bias(expert.up_bias, first, count, up);
+    const auto kind = static_cast<RowActivation>(op_.kind);
+    if (expert.gate) matmul_.kernels().rows.glu(kind, op_.limit, op_.alpha, gate, up, count, hidden);
+    else matmul_.kernels().rows.act(kind, up, count, hidden);
+  }
+
+  static void add_bias(const Tensor& bias, int64_t first, int64_t count, float* y) noexcept {
+    if (!bias) return;
+    for (int64_t i = 0; i < count; ++i) y[i] += load_f32(bias.data + (first + i) * 4);
+  }
+
+  // Columns [first, first + kPanelRows) of every row's output.
+  void down_columns(const KernelCall& call, const Step& step, int64_t first, int worker) const noexcept {
+    const Tensor& out = call.output.tensor;
+    const Routing& routing = call.inputs[1].routing;
+    const int64_t count = std::min<int64_t>(kPanelRows, width_ - first);
+    for (int64_t row = 0; row < out.rows(); ++row) std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
+    std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
+    float y[kTileTokens * kPanelRows];
+    const auto combine = [&](const Expert& expert, int32_t entry, float* values) {
+      add_bias(expert.down_bias, first, count, values);
+      float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + first;
+      matmul_.kernels().rows.add(to, values, routing.weight[entry], count, to);
+    };
+    for (int64_t g = 0; g < step.group_count; ++g) {
+      const Step::Group& group = step.groups[g];
+      const Expert& expert = op_.bank->expert(group.expert);
+      const Form form = matmul_.form(expert.down.dtype);
+      if (group.tile < 0) {
+        for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
+          matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
+                       prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel);
+          combine(expert, entry, y);
+        }
+        continue;
+      }
+      matmul_.unpack(expert.down, first, count, panel);
+      for (int32_t done = 0, tile = group.tile; done < group.count; done += kTileTokens, ++tile) {
+        const int32_t tokens = std::min(kTileTokens, group.count - done);
+        matmul_.gemm(expert.down, panel, tile_at(step.hidden_tiles, expert.down, tile), tokens, y);
+        for (int32_t t = 0; t < tokens; ++t) combine(expert, group.first + done + t, y + t * kPanelRows);
+      }
+    }
+  }
+
+  Experts op_;
+  int top_k_;
+  Matmul matmul_;
+  int64_t width_, hidden_;
+  bool uses_[kForms] = {}, hidden_uses_[kForms] = {};
+  size_t panel_ = 0;
+};
+
+}  // namespace
+
+Offer prepare(const Experts& op, const Context& context) {
+  for (int e = 0; e < op.bank->size(); ++e) {
+    const Expert& expert = op.bank->expert(e);
+    for (const Tensor* t : {&expert.gate, &expert.up, &expert.down}) {
+      if (std::string reason = *t ? Matmul::refusal(*t) : ""; !reason.empty()) return refuse(std::move(reason));
+    }
+    for (const Tensor* t : {&expert.gate_bias, &expert.up_bias, &expert.down_bias}) {
+      if (*t && t->dtype != DType::kF32) return refuse(std::string("expert biases are f32 only, not ") + dtype_info(t->dtype).name);
+    }
+  }
+  const int top_k = static_cast<int>(context.graph.node(context.node.inputs[1]).cols);
+  return {std::make_unique<ExpertsKernel>(op, top_k, context), {}};
+}
+
+}  // namespace moiety::simd

@@ -1,0 +1,261 @@
+// f32, f16 and bf16 weights times f32 activations, and bf16 dot products; the order of additions is in kernels.h.
+#include "core/blocks.h"
+#include "simd/base-inl.h"
+#include "simd/level.h"
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+namespace moiety::simd::MOIETY_LEVEL {
+namespace {
+
+struct F16Lanes { V16 v[kParts16]; };  // 16 floats
+constexpr size_t kStep = hn::MaxLanes(d16);
+
+struct LoadF32 {
+  static constexpr int64_t kBytes = 4;
+  static HWY_INLINE V16 load(const uint8_t* at) { return hn::BitCast(d16, hn::LoadU(hn::Repartition<uint8_t, D16>(), at)); }
+};
+struct LoadF16 {
+  static constexpr int64_t kBytes = 2;
+  static HWY_INLINE V16 load(const uint8_t* at) {
+    const hn::Rebind<uint16_t, D16> du;
+    const hn::Rebind<hwy::float16_t, D16> dh;
+    return hn::PromoteTo(d16, hn::BitCast(dh, hn::BitCast(du, hn::LoadU(hn::Repartition<uint8_t, decltype(du)>(), at))));
+  }
+};
+struct LoadBF16 {
+  static constexpr int64_t kBytes = 2;
+  static HWY_INLINE V16 load(const uint8_t* at) {
+    const hn::Rebind<uint16_t, D16> du;
+    const hn::Rebind<uint32_t, D16> dw;
+    const auto bits = hn::BitCast(du, hn::LoadU(hn::Repartition<uint8_t, decltype(du)>(), at));
+    return hn::BitCast(d16, hn::ShiftLeft<16>(hn::PromoteTo(dw, bits)));
+  }
+};
+
+template <class L>
+void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y) noexcept {
+  constexpr int kRows = 4;  // share the loads of x
+  const int64_t whole = k / 16 * 16, tail = k - whole;
+  HWY_ALIGN float x_tail[16] = {};
+  __builtin_memcpy(x_tail, x + whole, static_cast<size_t>(tail) * 4);
+  for (int64_t r = 0; r < rows; r += kRows) {
+    const uint8_t* row[kRows];
+    F16Lanes acc[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      row[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
+      for (int p = 0; p < kParts16; ++p) acc[i].v[p] = hn::Zero(d16);
+    }
+    for (int64_t at = 0; at < whole; at += 16) {
+      for (int p = 0; p < kParts16; ++p) {
+        const int64_t part = at + p * static_cast<int64_t>(kStep);
+        const V16 xs = hn::LoadU(d16, x + part);
+        for (int i = 0; i < kRows; ++i) acc[i].v[p] = hn::MulAdd(L::load(row[i] + part * L::kBytes), xs, acc[i].v[p]);
+      }
+    }
+    for (int i = 0; i < kRows && r + i < rows; ++i) {
+      if (tail) {
+        HWY_ALIGN uint8_t w_tail[16 * 4] = {};
+        __builtin_memcpy(w_tail, row[i] + whole * L::kBytes, static_cast<size_t>(tail * L::kBytes));
+        for (int p = 0; p < kParts16; ++p) {
+          const size_t part = static_cast<size_t>(p) * kStep;
+          acc[i].v[p] = hn::MulAdd(L::load(w_tail + part * L::kBytes), hn::Load(d16, x_tail + part), acc[i].v[p]);
+        }
+      }
+      HWY_ALIGN float lanes[16];
+      for (int p = 0; p < kParts16; ++p) hn::Store(acc[i].v[p], d16, lanes + static_cast<size_t>(p) * kStep);
+      y[r + i] = tree_sum(lanes, 16);
+    }
+  }
+}
+
+// Position of k in lane order.
+struct LaneStarts16 {
+  int64_t start[16];
+  explicit LaneStarts16(int64_t count) {
+    int64_t position = 0;
+    for (int v = 0; v < 16; ++v) {
+      const int lane = (v & 1) << 3 | (v & 2) << 1 | (v & 4) >> 1 | (v & 8) >> 3;
+      start[lane] = position;
+      position += (count - lane + 15) / 16;
+    }
+  }
+};
+
+template <class L>
+void unpack(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept {
+  const LaneStarts16 lane_starts(k);
+  HWY_ALIGN float values[16];
+  for (int64_t at = 0; at < k; at += 16) {
+    const int64_t count = k - at < 16 ? k - at : 16;
+    for (int64_t r = 0; r < 16; ++r) {
+      HWY_ALIGN uint8_t w[16 * 4] = {};
+      const uint8_t* source = weights + (r < rows ? r : 0) * row_bytes + at * L::kBytes;
+      if (count < 16) {
+        __builtin_memcpy(w, source, static_cast<size_t>(count * L::kBytes));
+        source = w;
+      }
+      for (int p = 0; p < kParts16; ++p) {
+        const size_t part = static_cast<size_t>(p) * kStep;
+        hn::Store(L::load(source + part * L::kBytes), d16, values + part);
+      }
+      for (int64_t i = 0; i < count; ++i) panel[(lane_starts.start[i] + at / 16) * 16 + r] = r < rows ? values[i] : 0;
+    }
+  }
+}
+
+void pack_f32(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept {
+  lane_order<16>(k, [&](int64_t item, int64_t at) {
+    for (int64_t t = 0; t < kTileTokens; ++t) tile[at * kTileTokens + t] = t < tokens ? rows[t][item] : 0;
+  });
+}
+
+// The GEMM of a lane-ordered panel and tile: `items` steps, each one multiply-add of kTokens sums.
+template <int kTokens, class Step>
+HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, const Step& step) {
+  HWY_ALIGN float stack[5][kTokens][kStep];
+  int depth = 0;
+  int64_t at = 0;
+  for (int v = 0; v < 16; ++v) {
+    const int lane = (v & 1) << 3 | (v & 2) << 1 | (v & 4) >> 1 | (v & 8) >> 3;
+    V16 acc[kTokens];
+    for (int t = 0; t < kTokens; ++t) acc[t] = hn::Zero(d16);
+    const int64_t end = at + (items - lane + 15) / 16;
+    for (; at < end; ++at) step(at, acc);
+    for (int done = v; done & 1; done >>= 1) {
+      --depth;
+      for (int t = 0; t < kTokens; ++t) acc[t] = hn::Add(hn::Load(d16, stack[depth][t]), acc[t]);
+    }
+    for (int t = 0; t < kTokens; ++t) hn::Store(acc[t], d16, stack[depth][t]);
+    ++depth;
+  }
+  for (int t = 0; t < kTokens; ++t) hn::StoreU(hn::Load(d16, stack[0][t]), d16, y + (t0 + t) * 16 + r0);
+}
+
+template <int kTokens>
+HWY_NOINLINE void gemm_f32_tokens(const float* panel, const float* tile, int64_t k, int64_t t0, int64_t r0, float* y) {
+  gemm_tokens<kTokens>(k, t0, r0, y, [&](int64_t at, V16* acc) HWY_ATTR {
+    const V16 w = hn::LoadU(d16, panel + at * 16 + r0);
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(w, hn::Set(d16, tile[at * kTileTokens + t0 + t]), acc[t]);
+  });
+}
+
+void gemm_f32(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y) noexcept {
+  for (int64_t r = 0; r < 16; r += static_cast<int64_t>(kStep)) {
+    for (int64_t t = 0; t < tokens;) {
+      const int64_t left = tokens - t;
+      if (left >= 12) {
+        gemm_f32_tokens<12>(panel, tile, k, t, r, y), t += 12;
+      } else if (left >= 4) {
+        gemm_f32_tokens<4>(panel, tile, k, t, r, y), t += 4;
+      } else {
+        gemm_f32_tokens<1>(panel, tile, k, t, r, y), t += 1;
+      }
+    }
+  }
+}
+
+#if defined(__AVX512BF16__)
+
+void round_bf16(const float* x, int64_t k, uint16_t* y) noexcept {
+  for (int64_t i = 0; i < k; ++i) y[i] = f32_to_bf16(x[i]);
+}
+
+HWY_INLINE __m512 dot2(__m512 sum, __m512i a, __m512i b) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+
+void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y) noexcept {
+  constexpr int kRows = 4;
+  const int64_t whole = k / 32 * 32;
+  const auto tail_mask = static_cast<__mmask32>((uint64_t{1} << (k - whole)) - 1);
+  for (int64_t r = 0; r < rows; r += kRows) {
+    const uint8_t* row[kRows];
+    __m512 acc[kRows];
+    for (int i = 0; i < kRows; ++i) {
+      row[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
+      acc[i] = _mm512_setzero_ps();
+    }
+    for (int64_t at = 0; at < whole; at += 32) {
+      const __m512i xs = _mm512_loadu_si512(x + at);
+      for (int i = 0; i < kRows; ++i) acc[i] = dot2(acc[i], _mm512_loadu_si512(row[i] + at * 2), xs);
+    }
+    if (tail_mask) {
+      const __m512i xs = _mm512_maskz_loadu_epi16(tail_mask, x + whole);
+      for (int i = 0; i < kRows; ++i) acc[i] = dot2(acc[i], _mm512_maskz_loadu_epi16(tail_mask, row[i] + whole * 2), xs);
+    }
+    for (int i = 0; i < kRows && r + i < rows; ++i) {
+      HWY_ALIGN float lanes[16];
+      _mm512_store_ps(lanes, acc[i]);
+      y[r + i] = tree_sum(lanes, 16);
+    }
+  }
+}
+
+void unpack_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept {
+  const int64_t pairs = (k + 1) / 2;
+  const LaneStarts16 lane_starts(pairs);
+  for (int64_t r = 0; r < 16; ++r) {
+    const uint8_t* row = weights + (r < rows ? r : 0) * row_bytes;
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      uint32_t two = 0;
+      if (r < rows) __builtin_memcpy(&two, row + 4 * pair, 2 * pair + 2 <= k ? 4 : 2);
+      panel[(lane_starts.start[pair & 15] + (pair >> 4)) * 16 + r] = two;
+    }
+  }
+}
+
+void pack_bf16(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept {
+  lane_order<16>((k + 1) / 2, [&](int64_t pair, int64_t at) {
+    for (int64_t t = 0; t < kTileTokens; ++t) {
+      uint32_t two = 0;
+      if (t < tokens) __builtin_memcpy(&two, rows[t] + 2 * pair, 2 * pair + 2 <= k ? 4 : 2);
+      tile[at * kTileTokens + t] = two;
+    }
+  });
+}
+
+template <int kTokens>
+HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, int64_t pairs, int64_t t0, float* y) {
+  gemm_tokens<kTokens>(pairs, t0, 0, y, [&](int64_t at, V16* acc) HWY_ATTR {
+    const __m512i w = _mm512_loadu_si512(panel + at * 16);
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t) {
+      acc[t].raw = dot2(acc[t].raw, w, _mm512_set1_epi32(static_cast<int>(tile[at * kTileTokens + t0 + t])));
+    }
+  });
+}
+
+void gemm_bf16(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept {
+  const int64_t pairs = (k + 1) / 2;
+  for (int64_t t = 0; t < tokens;) {
+    const int64_t left = tokens - t;
+    if (left >= 12) {
+      gemm_bf16_tokens<12>(panel, tile, pairs, t, y), t += 12;
+    } else if (left >= 4) {
+      gemm_bf16_tokens<4>(panel, tile, pairs, t, y), t += 4;
+    } else {
+      gemm_bf16_tokens<1>(panel, tile, pairs, t, y), t += 1;
+    }
+  }
+}
+
+#endif
+
+}  // namespace
+
+void fill_float(Kernels& table) noexcept {
+  table.f32 = {gemv<LoadF32>, unpack<LoadF32>};
+  table.f16 = {gemv<LoadF16>, unpack<LoadF16>};
+  table.bf16 = {gemv<LoadBF16>, unpack<LoadBF16>};
+  table.pack_f32 = pack_f32;
+  table.gemm_f32 = gemm_f32;
+#if defined(__AVX512BF16__)
+  table.bf16_dot = {round_bf16, gemv_bf16, unpack_bf16, pack_bf16, gemm_bf16};
+#endif
+}
+
+}  // namespace moiety::simd::MOIETY_LEVEL

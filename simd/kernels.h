@@ -1,0 +1,94 @@
+// The kernels of one SIMD level, as a table. Kernels take raw pointers, are noexcept and allocate nothing.
+//
+// Written order of additions: an output is the sum of L lanes, each a chain of fused multiply-adds in ascending order;
+// at its end a fixed tree adds the lanes, halves first: ((0+4)+(2+6)) + ((1+5)+(3+7)).
+//   quantised weights x int8: L = 8, an item is a block of 32: block b goes to lane b % 8. Its sum is an exact int32.
+//   float weights:            L = 16, an item is one k (bf16 dot products: a pair of k), k goes to lane k % 16.
+// A GEMV holds the lanes in a vector. A GEMM holds one sum an output, and so visits the items lane by lane, in the
+// bit-reversed order of lanes that lets a small stack of partial sums follow the tree. Both give the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "simd/row_kernels.h"
+
+namespace moiety::simd {
+
+inline constexpr int kPanelRows = 16;   // weight rows that a GEMM works on together
+inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
+
+// One row quantised to int8, a scale for each block of 32: x[k] ~ scales[k / 32] * codes[k]. sums: first the sums of
+// each block's first 16 codes, then those of the last 16.
+struct Int8Row {
+  const int8_t* codes;    // [K]
+  const float* scales;    // [K / 32]
+  const int32_t* sums;    // [2 * K / 32]
+};
+
+// A tile of kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
+struct Int8Tile {
+  int32_t* codes;  // [K/32][8][kTileTokens]: 4 codes each
+  float* scales;   // [K/32][kTileTokens]
+  int32_t* sums;   // [K/32][2][kTileTokens]
+};
+
+// kPanelRows weight rows, unpacked, blocks in lane order. What a type does not use stays unwritten.
+struct Int8Panel {
+  uint8_t* codes;      // [K/32][8][16 rows][4], value + zero point of the type
+  float* scales;       // [K/32][16]
+  float* mins;         // [K/32][16], to be subtracted times the sum of the block
+  int32_t* sub;        // [K/32][2][16] integer scales of the two halves (types with groups of 16)
+  int32_t* sub_mins;   // [K/32][2][16]
+};
+inline constexpr size_t kPanelBlockBytes = 512 + 64 * 6;  // of an Int8Panel, a block of 32
+
+struct Int8Kernels {
+  // y[r] = dot(row r of the weights, x) for r < rows.
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y) noexcept;
+  // rows <= kPanelRows; the outputs of absent rows are unspecified.
+  void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
+  // y[t][r] for t < tokens <= kTileTokens.
+  void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y) noexcept;
+};
+
+struct FloatKernels {
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y) noexcept;
+  // panel: f32 [K in lane order][16]
+  void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept;
+};
+
+// bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
+struct Bf16Kernels {
+  void (*round)(const float* x, int64_t k, uint16_t* y) noexcept;
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y) noexcept;
+  void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
+  void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
+  void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept;
+};
+
+struct Kernels {
+  const char* level;
+  void (*quantise)(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* sums) noexcept;
+  void (*pack_int8)(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept;
+  Int8Kernels int8[kDTypeCount];  // null entries for f32, f16, bf16, i32
+  FloatKernels f32, f16, bf16;
+  void (*pack_f32)(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept;  // [K in lane order][12]
+  void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y) noexcept;
+  Bf16Kernels bf16_dot;
+  RowKernels rows;
+};
+
+// Calls visit(item, position) for items 0..count-1 in the order that a GEMM adds them.
+template <int kLanes, class Visit>
+inline void lane_order(int64_t count, const Visit& visit) {
+  int64_t position = 0;
+  for (int v = 0; v < kLanes; ++v) {
+    int lane = 0;
+    for (int bit = 1, mirror = kLanes / 2; mirror; bit *= 2, mirror /= 2) lane |= v & bit ? mirror : 0;
+    for (int64_t item = lane; item < count; item += kLanes) visit(item, position++);
+  }
+}
+
+}  // namespace moiety::simd

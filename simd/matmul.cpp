@@ -1,0 +1,173 @@
+#include "simd/matmul.h"
+
+#include <fmt/format.h>
+
+#include "core/blocks.h"
+#include "core/buffer.h"
+
+namespace moiety::simd {
+namespace {
+
+const uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const uint8_t*>(at); }
+
+// Where the parts of an int8 row lie in its prepared bytes.
+Int8Row int8_row(const std::byte* at, int64_t k) {
+  const auto* codes = reinterpret_cast<const int8_t*>(at);
+  const auto* scales = reinterpret_cast<const float*>(at + k);
+  return {codes, scales, reinterpret_cast<const int32_t*>(scales + k / 32)};
+}
+
+Int8Tile int8_tile(std::byte* at, int64_t k) {
+  const int64_t blocks = k / 32;
+  auto* codes = reinterpret_cast<int32_t*>(at);
+  auto* sums = codes + blocks * 8 * kTileTokens;
+  return {codes, reinterpret_cast<float*>(sums + blocks * 2 * kTileTokens), sums};
+}
+
+Int8Panel int8_panel(std::byte* at, int64_t k) {
+  const int64_t blocks = k / 32;
+  auto* sub = reinterpret_cast<int32_t*>(at + blocks * 512);
+  auto* sub_mins = sub + blocks * 32;
+  auto* scales = reinterpret_cast<float*>(sub_mins + blocks * 32);
+  return {reinterpret_cast<uint8_t*>(at), scales, scales + blocks * 16, sub, sub_mins};
+}
+
+bool plain(DType type) { return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16; }
+
+const FloatKernels& float_kernels(const Kernels& kernels, DType type) {
+  return type == DType::kF16 ? kernels.f16 : type == DType::kBF16 ? kernels.bf16 : kernels.f32;
+}
+
+size_t aligned(int64_t size) { return align_up(static_cast<size_t>(size), kAlignment); }
+
+}  // namespace
+
+std::string Matmul::refusal(const Tensor& weight) {
+  if (weight.dtype == DType::kI32) return "i32 weights";
+  if (weight.cols() % dtype_info(weight.dtype).block != 0) {
+    return fmt::format("{} needs K % {} == 0, K is {}", dtype_info(weight.dtype).name, dtype_info(weight.dtype).block, weight.cols());
+  }
+  return {};
+}
+
+Form Matmul::form(DType weight) const {
+  if (precision_ == ActivationPrecision::kF32) return Form::kF32;
+  if (!plain(weight)) return Form::kInt8;
+  return weight == DType::kBF16 && kernels_->bf16_dot.gemv ? Form::kBf16 : Form::kF32;
+}
+
+std::string Matmul::name(DType weight) const {
+  constexpr const char* kNames[kForms] = {"int8", "bf16", "f32"};
+  return fmt::format("{} x {}", dtype_info(weight).name, kNames[static_cast<int>(form(weight))]);
+}
+
+size_t Matmul::prepared_bytes(Form form, int64_t k) {
+  switch (form) {
+    case Form::kInt8: return aligned(k + k / 32 * 12);
+    case Form::kBf16: return aligned(2 * k);
+    case Form::kF32: return 0;
+  }
+  return 0;
+}
+
+void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) const noexcept {
+  if (form == Form::kInt8) {
+    auto* scales = reinterpret_cast<float*>(prepared + k);
+    kernels_->quantise(x, k, reinterpret_cast<int8_t*>(prepared), scales, reinterpret_cast<int32_t*>(scales + k / 32));
+  } else if (form == Form::kBf16) {
+    kernels_->bf16_dot.round(x, k, reinterpret_cast<uint16_t*>(prepared));
+  }
+}
+
+size_t Matmul::tile_bytes(Form form, int64_t k) {
+  switch (form) {
+    case Form::kInt8: return aligned(k / 32 * 11 * kTileTokens * 4);
+    case Form::kBf16: return aligned((k + 1) / 2 * kTileTokens * 4);
+    case Form::kF32: return aligned(k * kTileTokens * 4);
+  }
+  return 0;
+}
+
+void Matmul::pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
+                  std::byte* tile) const noexcept {
+  if (form == Form::kF32) {
+    kernels_->pack_f32(sources, tokens, k, reinterpret_cast<float*>(tile));
+  } else if (form == Form::kBf16) {
+    kernels_->bf16_dot.pack(reinterpret_cast<const uint16_t* const*>(prepared), tokens, k, reinterpret_cast<uint32_t*>(tile));
+  } else {
+    Int8Row rows[kTileTokens];
+    for (int64_t t = 0; t < tokens; ++t) rows[t] = int8_row(prepared[t], k);
+    kernels_->pack_int8(rows, tokens, k, int8_tile(tile, k));
+  }
+}
+
+size_t Matmul::panel_bytes(const Tensor& weight) const {
+  const int64_t k = weight.cols();
+  switch (form(weight.dtype)) {
+    case Form::kInt8: return aligned(k / 32 * static_cast<int64_t>(kPanelBlockBytes));
+    case Form::kBf16: return aligned((k + 1) / 2 * kPanelRows * 4);
+    case Form::kF32: return aligned(k * kPanelRows * 4) * (plain(weight.dtype) ? 1 : 2);  // panel, decoded rows
+  }
+  return 0;
+}
+
+void Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept {
+  const int64_t k = weight.cols();
+  const uint8_t* at = bytes(weight.row(row));
+  switch (form(weight.dtype)) {
+    case Form::kInt8:
+      kernels_->int8[static_cast<int>(weight.dtype)].unpack(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+      break;
+    case Form::kBf16: kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel)); break;
+    case Form::kF32:
+      if (plain(weight.dtype)) {
+        float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
+      } else {
+        auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
+        for (int64_t r = 0; r < rows; ++r) decode(weight.dtype, weight.row(row + r), decoded + r * k, k);
+        kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k, reinterpret_cast<float*>(panel));
+      }
+  }
+}
+
+void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y) const noexcept {
+  const int64_t k = weight.cols();
+  switch (form(weight.dtype)) {
+    case Form::kInt8:  // the views are shared with the writers, hence the casts
+      kernels_->int8[static_cast<int>(weight.dtype)].gemm(int8_panel(const_cast<std::byte*>(panel), k),
+                                                          int8_tile(const_cast<std::byte*>(tile), k), k, tokens, y);
+      break;
+    case Form::kBf16:
+      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel), reinterpret_cast<const uint32_t*>(tile), k, tokens, y);
+      break;
+    case Form::kF32:
+      kernels_->gemm_f32(reinterpret_cast<const float*>(panel), reinterpret_cast<const float*>(tile), k, tokens, y);
+      break;
+  }
+}
+
+void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
+                  std::byte* scratch) const noexcept {
+  const int64_t k = weight.cols();
+  const uint8_t* at = bytes(weight.row(row));
+  switch (form(weight.dtype)) {
+    case Form::kInt8:
+      kernels_->int8[static_cast<int>(weight.dtype)].gemv(at, weight.row_bytes, rows, k, int8_row(prepared, k), y);
+      break;
+    case Form::kBf16:
+      kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y);
+      break;
+    case Form::kF32:
+      if (plain(weight.dtype)) {
+        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y);
+      } else {
+        auto* decoded = reinterpret_cast<float*>(scratch);
+        for (int64_t r = 0; r < rows; ++r) {
+          decode(weight.dtype, weight.row(row + r), decoded, k);
+          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, source, y + r);
+        }
+      }
+  }
+}
+
+}  // namespace moiety::simd

@@ -1,0 +1,54 @@
+// A weight matrix times rows of activations, on one level's kernels: which form the activations take, and the pieces
+// (prepare, pack, unpack, gemm, gemv) that Linear and Experts put together. All pieces are noexcept.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "core/tensor.h"
+#include "graph/backend.h"
+#include "simd/kernels.h"
+
+namespace moiety::simd {
+
+enum class Form : uint8_t { kInt8, kBf16, kF32 };  // of the activations
+inline constexpr int kForms = 3;
+
+// From this many rows on the GEMM pays for its unpacking; below, each row is a GEMV. Both give the same bits.
+inline constexpr int64_t kGemmRows = 4;
+
+class Matmul {
+ public:
+  // A reason why this weight can't be multiplied, or "".
+  static std::string refusal(const Tensor& weight);
+
+  Matmul(const Kernels& kernels, ActivationPrecision precision) : kernels_(&kernels), precision_(precision) {}
+  const Kernels& kernels() const { return *kernels_; }
+  Form form(DType weight) const;
+  std::string name(DType weight) const;  // "q4_0 x int8"
+
+  // One row in a form; kF32 needs none: the source row is used.
+  static size_t prepared_bytes(Form form, int64_t k);
+  void prepare(Form form, const float* x, int64_t k, std::byte* prepared) const noexcept;
+
+  // A tile of up to kTileTokens rows. sources: f32 rows (kF32), prepared: rows from prepare() (else).
+  static size_t tile_bytes(Form form, int64_t k);
+  void pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
+            std::byte* tile) const noexcept;
+
+  // Rows [row, row + rows) of a weight, rows <= kPanelRows, for gemm().
+  size_t panel_bytes(const Tensor& weight) const;
+  void unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept;
+  // y[tokens][kPanelRows]
+  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y) const noexcept;
+
+  // y[rows]. scratch: panel_bytes() of it.
+  void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
+            std::byte* scratch) const noexcept;
+
+ private:
+  const Kernels* kernels_;
+  ActivationPrecision precision_;
+};
+
+}  // namespace moiety::simd

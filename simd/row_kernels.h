@@ -1,0 +1,65 @@
+// The row kernels of one SIMD level: everything but matrix products. A call computes one row (or one head's block of
+// queries) and each result depends on that row alone, so rows may be spread and batched freely. Sums have 16 lanes,
+// element i in lane i % 16, then a fixed tree, halves first. Pointers need no alignment but where it is said.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace moiety::simd {
+
+enum class RowActivation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kSwigluOai };
+
+// Queries of one kv head: `rows` consecutive positions of one session times the `heads` query heads that read it.
+struct AttentionBlock {
+  const float* q;          // query (row, head) at q + row * row_stride + head * head_dim
+  float* y;                // the same places
+  int64_t row_stride;
+  int32_t rows, heads, head_dim;
+  const uint8_t* keys;     // position p at keys + p * key_bytes
+  const uint8_t* values;
+  int64_t key_bytes, value_bytes;
+  bool keys_f16, values_f16;
+  int64_t position;        // of the first row
+  float scale, softcap;    // softcap 0: none
+  int64_t window;          // 0: none
+  const float* sinks;      // [heads] or null
+  float* scratch;          // attention_scratch_floats(rows * heads, head_dim), aligned to 64 bytes
+};
+inline constexpr int64_t kAttentionTile = 32;  // positions
+inline constexpr int64_t kMaxQueries = 64;     // rows * heads of a block
+
+constexpr int64_t attention_scratch_floats(int64_t queries, int64_t head_dim) {
+  const int64_t padded = (head_dim + 15) / 16 * 16;
+  // queries twice (values, lane order), their sums, logits and three numbers; a tile of keys and of values; a stack
+  return 3 * queries * padded + queries * (kAttentionTile + 16) + 2 * kAttentionTile * padded + 6 * 4 * kAttentionTile;
+}
+
+struct RowKernels {
+  // y = x / sqrt(mean(x²) + eps) * weight
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t cols, float* y) noexcept;
+  // y = (x - mean) / sqrt(var + eps) * weight + bias; bias may be null
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t cols,
+                     float* y) noexcept;
+  void (*scale)(const float* x, float factor, int64_t count, float* y) noexcept;
+  void (*clamp)(const float* x, float limit, int64_t count, float* y) noexcept;
+  void (*add)(const float* a, const float* b, float scale, int64_t count, float* y) noexcept;  // a + scale * b
+  void (*act)(RowActivation kind, const float* x, int64_t count, float* y) noexcept;
+  void (*glu)(RowActivation kind, float limit, float alpha, const float* gate, const float* up, int64_t count,
+              float* y) noexcept;
+  // cosines and sines, times magnitude, of position * frequencies[i], i < pairs. All three arrays have room for
+  // padded_pairs(pairs) values.
+  void (*rope_table)(double position, const double* frequencies, double magnitude, int64_t pairs, float* cosines,
+                     float* sines) noexcept;
+  // Rotates one head; pairs (i, i + pairs), or (2i, 2i + 1) when interleaved; the rest is copied.
+  void (*rope)(const float* x, const float* cosines, const float* sines, int64_t pairs, bool interleaved,
+               int64_t head_dim, float* y) noexcept;
+  void (*softmax)(const float* x, int64_t count, float* y) noexcept;
+  void (*sigmoid)(const float* x, int64_t count, float* y) noexcept;
+  void (*to_f16)(const float* x, int64_t count, uint16_t* y) noexcept;  // to nearest even
+  void (*attention)(const AttentionBlock& block) noexcept;
+};
+
+constexpr int64_t padded_pairs(int64_t pairs) { return (pairs + 7) / 8 * 8; }
+
+}  // namespace moiety::simd

@@ -1,0 +1,264 @@
+// Every matmul kernel of every level that this CPU runs, against plain code, on odd shapes.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/blocks.h"
+#include "simd/levels.h"
+
+using namespace moiety;
+using namespace moiety::simd;
+
+namespace {
+
+const std::vector<DType> kQuantised = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,  DType::kQ2_K, DType::kQ3_K,
+                                       DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+
+// Where the fp16 (or e8m0) scales of a block lie, so that random bytes get sane ones.
+std::vector<size_t> scale_offsets(DType type) {
+  switch (type) {
+    case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
+    case DType::kQ2_K: return {80, 82};
+    case DType::kQ3_K: return {108};
+    case DType::kQ6_K: return {208};
+    default: return {0};
+  }
+}
+
+std::vector<uint8_t> random_rows(DType type, int64_t rows, int64_t k, std::mt19937& rng) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(rows) * dtype_bytes(type, k) + 1);  // + 1: used at an odd address
+  for (auto& byte : bytes) byte = static_cast<uint8_t>(rng());
+  const DTypeInfo& info = dtype_info(type);
+  std::uniform_real_distribution<float> scale(0.001f, 0.02f);
+  for (size_t at = 1; at + info.bytes <= bytes.size(); at += info.bytes) {
+    if (type == DType::kMXFP4) {
+      bytes[at] = static_cast<uint8_t>(120 + rng() % 4);
+      continue;
+    }
+    for (size_t offset : scale_offsets(type)) store_u16(&bytes[at + offset], f32_to_f16(rng() % 2 ? scale(rng) : -scale(rng)));
+  }
+  return bytes;
+}
+
+struct QuantisedRow {
+  std::vector<int8_t> codes;
+  std::vector<float> scales;
+  std::vector<int32_t> sums;
+  Int8Row view() const { return {codes.data(), scales.data(), sums.data()}; }
+};
+
+QuantisedRow quantise(const Kernels& kernels, const std::vector<float>& x) {
+  QuantisedRow row{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / 32), std::vector<int32_t>(x.size() / 16)};
+  kernels.quantise(x.data(), static_cast<int64_t>(x.size()), row.codes.data(), row.scales.data(), row.sums.data());
+  return row;
+}
+
+std::vector<float> random_floats(int64_t count, std::mt19937& rng) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(static_cast<size_t>(count));
+  for (auto& v : x) v = normal(rng);
+  return x;
+}
+
+// Every element against a double reference: |y - r| <= 16 * 2^-24 * sum |a b|.
+void check_close(float y, double reference, double magnitude) {
+  CHECK(std::abs(static_cast<double>(y) - reference) <= 16 * 0x1p-24 * magnitude + 1e-30);
+}
+
+template <class F>
+void for_each_level(const F& check) {
+  for (const Level* level : available_levels(cpu_info().features)) {
+    CAPTURE(std::string(level->name));
+    check(level->kernels());
+  }
+}
+
+constexpr float kPoison = -12345.5f;
+
+}  // namespace
+
+TEST_CASE("activations are quantised to the nearest code, with sums") {
+  std::mt19937 rng(1);
+  const std::vector<float> x = random_floats(96, rng);
+  for_each_level([&](const Kernels& kernels) {
+    const QuantisedRow row = quantise(kernels, x);
+    for (size_t b = 0; b < 3; ++b) {
+      float amax = 0;
+      int sum[2] = {};
+      for (size_t i = 0; i < 32; ++i) amax = std::max(amax, std::abs(x[32 * b + i]));
+      CHECK(row.scales[b] == amax / 127.0f);
+      for (size_t i = 0; i < 32; ++i) {
+        CHECK(std::abs(x[32 * b + i] - row.scales[b] * row.codes[32 * b + i]) <= 0.5001f * row.scales[b]);
+        sum[i / 16] += row.codes[32 * b + i];
+      }
+      CHECK(row.sums[b] == sum[0]);
+      CHECK(row.sums[3 + b] == sum[1]);
+    }
+    std::vector<float> bad(64, 1.0f);
+    bad[3] = NAN;
+    CHECK(std::isnan(quantise(kernels, bad).scales[0]));
+    CHECK(quantise(kernels, bad).scales[1] == 1.0f / 127.0f);
+    CHECK(quantise(kernels, std::vector<float>(32, 0.0f)).scales[0] == 0.0f);
+  });
+}
+
+TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each other") {
+  for (DType type : kQuantised) {
+    CAPTURE(std::string(dtype_info(type).name));
+    std::vector<int64_t> widths = {256, 512, 768};
+    if (dtype_info(type).block == 32) widths.insert(widths.end(), {32, 96, 288});
+    for (int64_t k : widths) {
+      CAPTURE(k);
+      for (int64_t rows : {1, 5, 16}) {
+        std::mt19937 rng(static_cast<unsigned>(k + rows));
+        const auto bytes = random_rows(type, rows, k, rng);
+        const auto row_bytes = static_cast<int64_t>(dtype_bytes(type, k));
+        std::vector<float> weights(static_cast<size_t>(rows * k));
+        decode(type, bytes.data() + 1, weights.data(), rows * k);
+        const int64_t tokens = 1 + static_cast<int64_t>(rng() % 12);
+        for_each_level([&](const Kernels& kernels) {
+          std::mt19937 row_rng(7);
+          const Int8Kernels& int8 = kernels.int8[static_cast<int>(type)];
+          const auto blocks = static_cast<size_t>(k / 32);
+          std::vector<QuantisedRow> acts;
+          std::vector<Int8Row> views;
+          for (int64_t t = 0; t < tokens; ++t) acts.push_back(quantise(kernels, random_floats(k, row_rng)));
+          for (const auto& act : acts) views.push_back(act.view());
+
+          std::vector<uint8_t> panel_codes(blocks * 512);
+          std::vector<float> panel_scales(blocks * 16), panel_mins(blocks * 16);
+          std::vector<int32_t> sub(blocks * 32), sub_mins(blocks * 32);
+          const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(), sub_mins.data()};
+          std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 2 * kTileTokens);
+          std::vector<float> tile_scales(blocks * kTileTokens);
+          const Int8Tile tile{tile_codes.data(), tile_scales.data(), tile_sums.data()};
+          int8.unpack(bytes.data() + 1, row_bytes, rows, k, panel);
+          kernels.pack_int8(views.data(), tokens, k, tile);
+          std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
+          int8.gemm(panel, tile, k, tokens, gemm.data());
+          for (int64_t t = 0; t < tokens; ++t) {
+            int8.gemv(bytes.data() + 1, row_bytes, rows, k, views[static_cast<size_t>(t)], gemv.data());
+            for (int64_t r = 0; r < kPanelRows; ++r) {
+              const float got = gemm[static_cast<size_t>(t * kPanelRows + r)];
+              if (r >= rows) continue;  // unspecified
+              double exact = 0, magnitude = 0;
+              for (int64_t i = 0; i < k; ++i) {
+                const auto& act = acts[static_cast<size_t>(t)];
+                const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(act.scales[static_cast<size_t>(i / 32)]) *
+                                       act.codes[static_cast<size_t>(i)];
+                exact += product;
+                magnitude += std::abs(product);
+              }
+              // The minimum is subtracted apart from the rest, so the parts may be larger than their sum.
+              if (type == DType::kQ2_K || type == DType::kQ4_1 || type == DType::kQ5_1 || type == DType::kQ4_K || type == DType::kQ5_K) magnitude *= 8;
+              check_close(gemv[static_cast<size_t>(r)], exact, magnitude);
+              CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &got, 4) == 0);
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each other") {
+  for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    CAPTURE(std::string(dtype_info(type).name));
+    for (int64_t k : {1, 5, 16, 31, 64, 257}) {
+      for (int64_t rows : {1, 3, 16}) {
+        std::mt19937 rng(static_cast<unsigned>(k * 31 + rows));
+        const std::vector<float> values = random_floats(rows * k, rng);
+        std::vector<uint8_t> bytes(dtype_bytes(type, rows * k) + 1);
+        encode(type, values.data(), bytes.data() + 1, rows * k);
+        std::vector<float> weights(values.size());
+        decode(type, bytes.data() + 1, weights.data(), rows * k);
+        const auto row_bytes = static_cast<int64_t>(dtype_bytes(type, k));
+        const int64_t tokens = 1 + static_cast<int64_t>(rng() % 12);
+        std::vector<std::vector<float>> acts;
+        std::vector<const float*> pointers;
+        for (int64_t t = 0; t < tokens; ++t) acts.push_back(random_floats(k, rng));
+        for (const auto& act : acts) pointers.push_back(act.data());
+        for_each_level([&](const Kernels& kernels) {
+          const FloatKernels& kernel = type == DType::kF32 ? kernels.f32 : type == DType::kF16 ? kernels.f16 : kernels.bf16;
+          std::vector<float> panel(static_cast<size_t>(k * 16), kPoison), tile(static_cast<size_t>(k * kTileTokens), kPoison);
+          kernel.unpack(bytes.data() + 1, row_bytes, rows, k, panel.data());
+          kernels.pack_f32(pointers.data(), tokens, k, tile.data());
+          std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
+          kernels.gemm_f32(panel.data(), tile.data(), k, tokens, gemm.data());
+          for (int64_t t = 0; t < tokens; ++t) {
+            kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data());
+            for (int64_t r = 0; r < rows; ++r) {
+              double exact = 0, magnitude = 0;
+              for (int64_t i = 0; i < k; ++i) {
+                const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]);
+                exact += product;
+                magnitude += std::abs(product);
+              }
+              check_close(gemv[static_cast<size_t>(r)], exact, magnitude);
+              CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &gemm[static_cast<size_t>(t * kPanelRows + r)], 4) == 0);
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, GEMV = GEMM") {
+  for_each_level([&](const Kernels& kernels) {
+    const Bf16Kernels& bf16 = kernels.bf16_dot;
+    if (!bf16.gemv) return;
+    for (int64_t k : {1, 2, 31, 32, 64, 257}) {
+      for (int64_t rows : {1, 3, 16}) {
+        std::mt19937 rng(static_cast<unsigned>(k * 31 + rows));
+        const std::vector<float> values = random_floats(rows * k, rng);
+        std::vector<uint8_t> bytes(static_cast<size_t>(rows * k * 2) + 1);
+        encode(DType::kBF16, values.data(), bytes.data() + 1, rows * k);
+        std::vector<float> weights(values.size());
+        decode(DType::kBF16, bytes.data() + 1, weights.data(), rows * k);
+        const int64_t tokens = 1 + static_cast<int64_t>(rng() % 12), pairs = (k + 1) / 2;
+        std::vector<std::vector<uint16_t>> acts(static_cast<size_t>(tokens), std::vector<uint16_t>(static_cast<size_t>(k)));
+        std::vector<const uint16_t*> pointers;
+        for (auto& act : acts) {
+          bf16.round(random_floats(k, rng).data(), k, act.data());
+          pointers.push_back(act.data());
+        }
+        std::vector<uint32_t> panel(static_cast<size_t>(pairs * 16)), tile(static_cast<size_t>(pairs * kTileTokens));
+        bf16.unpack(bytes.data() + 1, k * 2, rows, k, panel.data());
+        bf16.pack(pointers.data(), tokens, k, tile.data());
+        std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
+        bf16.gemm(panel.data(), tile.data(), k, tokens, gemm.data());
+        for (int64_t t = 0; t < tokens; ++t) {
+          bf16.gemv(bytes.data() + 1, k * 2, rows, k, pointers[static_cast<size_t>(t)], gemv.data());
+          for (int64_t r = 0; r < rows; ++r) {
+            double exact = 0, magnitude = 0;
+            for (int64_t i = 0; i < k; ++i) {
+              const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(bf16_to_f32(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]));
+              exact += product;
+              magnitude += std::abs(product);
+            }
+            check_close(gemv[static_cast<size_t>(r)], exact, magnitude);
+            CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &gemm[static_cast<size_t>(t * kPanelRows + r)], 4) == 0);
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("a SIMD level is chosen by name or by the CPU") {
+  CpuFeatures none;
+  CHECK(std::string(choose_level(none, "").name) == "scalar");
+  CHECK_THROWS(choose_level(none, "avx9000"));
+#if defined(__x86_64__)
+  CHECK_THROWS(choose_level(none, "avx512_vnni"));
+  CpuFeatures cascade_lake;
+  cascade_lake.sse42 = cascade_lake.avx2 = cascade_lake.avx512 = cascade_lake.avx512_vnni = true;
+  CHECK(std::string(choose_level(cascade_lake, "").name) == "avx512_vnni");
+  CHECK(std::string(choose_level(cascade_lake, "avx2").name) == "avx2");
+#endif
+}
