@@ -1,0 +1,234 @@
+#include "bench/probes.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "core/buffer.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace moiety::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Runs `rounds` rounds of a loop; returns the operations done. The result goes to `sink`, so that the loop stays.
+using Loop = double (*)(int64_t rounds, float* sink);
+
+#if defined(__x86_64__)
+
+// 24 independent sums hide the latency of the multiply-adds; the operands change with the round so that nothing is
+// hoisted.
+constexpr int kSums = 24;
+
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) double int8_vnni512(int64_t rounds, float* sink) {
+  __m512i sum[kSums] = {}, b = _mm512_set1_epi8(3);
+  for (int64_t i = 0; i < rounds; ++i) {
+    const __m512i a = _mm512_set1_epi32(static_cast<int>(i));
+#pragma GCC unroll 24
+    for (int s = 0; s < kSums; ++s) sum[s] = _mm512_dpbusd_epi32(sum[s], a, b);
+  }
+  for (int s = 1; s < kSums; ++s) sum[0] = _mm512_xor_si512(sum[0], sum[s]);
+  *sink = static_cast<float>(_mm512_reduce_add_epi32(sum[0]));
+  return static_cast<double>(rounds) * kSums * 128;
+}
+
+__attribute__((target("avx2,avxvnni"))) double int8_vnni256(int64_t rounds, float* sink) {
+  __m256i sum[12] = {}, b = _mm256_set1_epi8(3);
+  for (int64_t i = 0; i < rounds; ++i) {
+    const __m256i a = _mm256_set1_epi32(static_cast<int>(i));
+#pragma GCC unroll 12
+    for (auto& s : sum) s = _mm256_dpbusd_avx_epi32(s, a, b);
+  }
+  for (const auto& s : sum) *sink += static_cast<float>(_mm256_extract_epi32(s, 0));
+  return static_cast<double>(rounds) * 12 * 64;
+}
+
+__attribute__((target("avx2"))) double int8_avx2(int64_t rounds, float* sink) {
+  __m256i sum[8] = {};
+  const __m256i b = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+  for (int64_t i = 0; i < rounds; ++i) {
+    const __m256i a = _mm256_set1_epi32(static_cast<int>(i));
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) {
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_add_epi8(a, sum[s]), b);
+      sum[s] = _mm256_add_epi32(sum[s], _mm256_madd_epi16(pairs, ones));
+    }
+  }
+  for (const auto& s : sum) *sink += static_cast<float>(_mm256_extract_epi32(s, 0));
+  return static_cast<double>(rounds) * 8 * 64;
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double bf16_dot512(int64_t rounds, float* sink) {
+  __m512 sum[kSums] = {};
+  const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3c003c00));
+  for (int64_t i = 0; i < rounds; ++i) {
+    const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(0x3f803f80 + (i & 15))));
+#pragma GCC unroll 24
+    for (int s = 0; s < kSums; ++s) sum[s] = _mm512_dpbf16_ps(sum[s], a, b);
+  }
+  for (const auto& s : sum) *sink += _mm512_cvtss_f32(s);
+  return static_cast<double>(rounds) * kSums * 64;
+}
+
+__attribute__((target("avx512f"))) double f32_fma512(int64_t rounds, float* sink) {
+  __m512 sum[kSums] = {};
+  const __m512 b = _mm512_set1_ps(0.5f);
+  for (int64_t i = 0; i < rounds; ++i) {
+    const __m512 a = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0x3f800000 + (i & 15))));
+#pragma GCC unroll 24
+    for (int s = 0; s < kSums; ++s) sum[s] = _mm512_fmadd_ps(sum[s], b, a);
+  }
+  for (const auto& s : sum) *sink += _mm512_cvtss_f32(s);
+  return static_cast<double>(rounds) * kSums * 32;
+}
+
+__attribute__((target("avx2,fma"))) double f32_fma256(int64_t rounds, float* sink) {
+  __m256 sum[12] = {};
+  const __m256 b = _mm256_set1_ps(0.5f);
+  for (int64_t i = 0; i < rounds; ++i) {
+    const __m256 a = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0x3f800000 + (i & 15))));
+#pragma GCC unroll 12
+    for (auto& s : sum) s = _mm256_fmadd_ps(s, b, a);
+  }
+  for (const auto& s : sum) *sink += _mm256_cvtss_f32(s);
+  return static_cast<double>(rounds) * 12 * 16;
+}
+
+#endif
+
+// What the compiler makes of plain code for the baseline CPU.
+double int8_plain(int64_t rounds, float* sink) {
+  int32_t sum[64] = {};
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (int32_t s = 0; s < 64; ++s) sum[s] += static_cast<int8_t>(i + s) * static_cast<int8_t>(i ^ s);
+  }
+  for (const int32_t s : sum) *sink += static_cast<float>(s);
+  return static_cast<double>(rounds) * 128;
+}
+
+double f32_plain(int64_t rounds, float* sink) {
+  float sum[32] = {};
+  for (int64_t i = 0; i < rounds; ++i) {
+    const float a = static_cast<float>(i & 15);
+    for (float& s : sum) s = s * 0.5f + a;
+  }
+  for (const float s : sum) *sink += s;
+  return static_cast<double>(rounds) * 64;
+}
+
+// Operations/s of the loop on every worker at once: the best of many rounds of a millisecond, so that a busy machine
+// does not cut each of them.
+double probe_loop(Threads& threads, Loop loop) {
+  const int64_t workers = threads.size();
+  std::vector<float> sinks(static_cast<size_t>(workers) * 16);
+  int64_t rounds = 1000;
+  for (float sink = 0; rounds < int64_t{1} << 32; rounds *= 2) {
+    const auto start = Clock::now();
+    loop(rounds, &sink);
+    if (seconds_since(start) > 0.001) break;
+  }
+  std::vector<double> done(static_cast<size_t>(workers));
+  double best = 0;
+  for (int repeat = 0; repeat < 80; ++repeat) {
+    const auto begin = Clock::now();
+    threads.run(workers, [&](int64_t task, int) {
+      done[static_cast<size_t>(task)] = loop(rounds, &sinks[static_cast<size_t>(task) * 16]);
+    });
+    const double seconds = seconds_since(begin);
+    double total = 0;
+    for (const double d : done) total += d;
+    best = std::max(best, total / seconds);
+  }
+  return best;
+}
+
+uint64_t read_plain(const uint64_t* data, size_t words) {
+  uint64_t sum[8] = {};
+  for (size_t i = 0; i + 8 <= words; i += 8) {
+    for (size_t j = 0; j < 8; ++j) sum[j] ^= data[i + j];
+  }
+  return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+#if defined(__x86_64__)
+// Four pages at a time, as the prefetchers of some CPUs follow one stream each.
+__attribute__((target("avx2"))) uint64_t read_avx2(const uint64_t* data, size_t words) {
+  constexpr size_t kStream = 512;  // words: a page
+  __m256i sum[8] = {};
+  size_t at = 0;
+  for (; at + 4 * kStream <= words; at += 4 * kStream) {
+    for (size_t i = 0; i < kStream; i += 8) {
+      for (size_t s = 0; s < 4; ++s) {
+        const auto* p = reinterpret_cast<const __m256i*>(data + at + s * kStream + i);
+        _mm_prefetch(reinterpret_cast<const char*>(p) + 4 * 4096, _MM_HINT_T0);
+        sum[2 * s] = _mm256_xor_si256(sum[2 * s], _mm256_loadu_si256(p));
+        sum[2 * s + 1] = _mm256_xor_si256(sum[2 * s + 1], _mm256_loadu_si256(p + 1));
+      }
+    }
+  }
+  for (int s = 1; s < 8; ++s) sum[0] = _mm256_xor_si256(sum[0], sum[s]);
+  return static_cast<uint64_t>(_mm256_extract_epi64(sum[0], 0)) ^ read_plain(data + at, words - at);
+}
+#endif
+
+}  // namespace
+
+double probe_read(Threads& threads, size_t bytes) {
+  auto* const read = &read_plain;
+#if defined(__x86_64__)
+  auto* const streams = cpu_info().features.avx2 ? &read_avx2 : &read_plain;
+#else
+  auto* const streams = &read_plain;
+#endif
+  const Buffer buffer(bytes);
+  std::memset(buffer.data(), 1, bytes);
+  // Windows of 64 pieces walk through the buffer, so that each is cold again when its turn comes.
+  constexpr size_t kPiece = size_t{1} << 20;
+  const auto pieces = static_cast<int64_t>(bytes / kPiece), window = std::min<int64_t>(64, pieces);
+  std::atomic<uint64_t> sink{0};
+  double best = 0;
+  int64_t first = 0;
+  for (int repeat = 0; repeat < 64; ++repeat, first = (first + window) % pieces) {
+    const auto start = Clock::now();
+    threads.run(window, [&](int64_t index, int) {
+      const int64_t piece = (first + index) % pieces;
+      const auto* data = reinterpret_cast<const uint64_t*>(buffer.data() + static_cast<size_t>(piece) * kPiece);
+      sink.fetch_xor((repeat % 2 ? read : streams)(data, kPiece / 8), std::memory_order_relaxed);
+    });
+    best = std::max(best, static_cast<double>(window) * static_cast<double>(kPiece) / seconds_since(start));
+  }
+  return best;
+}
+
+Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
+  struct Choice { Loop loop; const char* name; };
+  Choice int8{int8_plain, "plain int8"}, bf16{nullptr, "no bf16"}, f32{f32_plain, "plain f32"};
+#if defined(__x86_64__)
+  if (cpu.avx512_vnni) int8 = {int8_vnni512, "avx512_vnni"};
+  else if (cpu.avx_vnni) int8 = {int8_vnni256, "avx_vnni"};
+  else if (cpu.avx2) int8 = {int8_avx2, "avx2 maddubs"};
+  if (cpu.avx512_bf16) bf16 = {bf16_dot512, "avx512_bf16"};
+  if (cpu.avx512) f32 = {f32_fma512, "avx512 fma"};
+  else if (cpu.avx2) f32 = {f32_fma256, "avx2 fma"};
+#else
+  (void)cpu;
+#endif
+  Peaks peaks;
+  peaks.int8 = probe_loop(threads, int8.loop);
+  if (bf16.loop) peaks.bf16 = probe_loop(threads, bf16.loop);
+  peaks.f32 = probe_loop(threads, f32.loop);
+  peaks.read = probe_read(threads, bytes);
+  peaks.instructions = std::string(int8.name) + ", " + bf16.name + ", " + f32.name;
+  return peaks;
+}
+
+}  // namespace moiety::bench

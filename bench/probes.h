@@ -1,0 +1,24 @@
+// The machine's own limits, measured: what shares of a peak are counted against. Run them in the same minute as what
+// they are compared with. Each is the best of several short rounds over all workers of `threads`.
+#pragma once
+
+#include <string>
+
+#include "core/cpu_info.h"
+#include "core/threads.h"
+
+namespace moiety::bench {
+
+struct Peaks {
+  double read = 0;  // bytes/s streamed from memory, all workers together
+  double int8 = 0;  // operations/s (a multiply-add is two) of register-tiled loops: 8-bit dot products,
+  double bf16 = 0;  // bf16 dot products (0 where the CPU has none),
+  double f32 = 0;   // and f32 multiply-adds
+  std::string instructions;  // "avx512_vnni, avx512_bf16, avx512 fma"
+};
+
+// `bytes`: the buffer that is streamed; several times the last-level cache.
+double probe_read(Threads& threads, size_t bytes);
+Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes = size_t{512} << 20);
+
+}  // namespace moiety::bench
