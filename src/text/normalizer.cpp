@@ -1,6 +1,7 @@
 #include "text/normalizer.h"
 
 #include <algorithm>
+#include <array>
 
 #include <utf8proc.h>
 
@@ -17,7 +18,7 @@ bool is_ascii(std::string_view text) {
 
 // utf8proc_decompose() sorts marks by swapping neighbours, which is quadratic on hostile text: sort runs instead.
 void order_marks(std::vector<utf8proc_int32_t>& points) {
-  auto rank = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  auto rank = [](utf8proc_int32_t c) -> size_t { return utf8proc_get_property(c)->combining_class; };
   for (size_t i = 0; i < points.size();) {
     if (rank(points[i]) == 0) {
       ++i;
@@ -27,8 +28,12 @@ void order_marks(std::vector<utf8proc_int32_t>& points) {
     bool sorted = true;
     for (; end < points.size() && rank(points[end]) != 0; ++end) sorted = sorted && rank(points[end - 1]) <= rank(points[end]);
     if (!sorted) {
-      std::stable_sort(points.begin() + static_cast<std::ptrdiff_t>(i), points.begin() + static_cast<std::ptrdiff_t>(end),
-                       [&](auto a, auto b) { return rank(a) < rank(b); });
+      // Counting sort: stable, and there are fewer than 256 classes.
+      const std::vector<utf8proc_int32_t> run(points.begin() + static_cast<std::ptrdiff_t>(i), points.begin() + static_cast<std::ptrdiff_t>(end));
+      std::array<size_t, 257> starts{};
+      for (const auto c : run) ++starts[rank(c) + 1];
+      for (size_t r = 1; r < starts.size(); ++r) starts[r] += starts[r - 1];
+      for (const auto c : run) points[i + starts[rank(c)]++] = c;
     }
     i = end;
   }

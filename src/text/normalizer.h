@@ -20,7 +20,7 @@ struct NormalizerStep {
   Pattern pattern;                   // kReplace
 };
 
-// Bytes that are not UTF-8 pass through unchanged. Linear in the text but for sorting runs of combining marks.
+// Bytes that are not UTF-8 pass through unchanged. Linear in the text.
 std::string normal_form(std::string_view text, Form form);
 void normalize(const std::vector<NormalizerStep>& steps, std::string& text);
 
