@@ -1,0 +1,25 @@
+// .npy, version 1.0, little-endian, C order: f4, f8, i4. Source: numpy's format specification (NEP 1).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+namespace moiety {
+
+// Written atomically. values.size() must be the product of the shape. Throws Error kInvalidArgument or kIo.
+void write_npy(const std::filesystem::path& path, std::span<const float> values, std::span<const int64_t> shape);
+void write_npy(const std::filesystem::path& path, std::span<const double> values, std::span<const int64_t> shape);
+void write_npy(const std::filesystem::path& path, std::span<const int32_t> values, std::span<const int64_t> shape);
+
+struct NpyArray {
+  char kind = 'f';              // 'f' or 'i'
+  uint32_t item_bytes = 4;      // 4 or 8
+  std::vector<int64_t> shape;
+  std::vector<double> values;   // exact: every f4, f8 and i4 is a double
+};
+
+NpyArray read_npy(const std::filesystem::path& path);  // throws Error kFormat, kIo
+
+}  // namespace moiety
