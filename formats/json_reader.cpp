@@ -47,7 +47,8 @@ JsonReader::JsonReader(const MappedFile& file, uint64_t begin, uint64_t size, in
     text_ = copy_;
     capacity = size + simdjson::SIMDJSON_PADDING;
   }
-  check(parser_.iterate(simdjson::padded_string_view(text_.data(), text_.size(), capacity)).get(document_), {"JSON"});
+  const auto code = parser_.iterate(simdjson::padded_string_view(text_.data(), text_.size(), capacity)).get(document_);
+  if (code != simdjson::SUCCESS) error_at(begin, fmt::format("JSON: {}", simdjson::error_message(code)));
 }
 
 void JsonReader::error_at(uint64_t offset, const std::string& what) const {
@@ -137,9 +138,12 @@ void JsonReader::skip(Value value, const JsonField& field) {
       check(value.get_bool().get(flag), field);
       break;
     }
-    case od::json_type::null:
-      if (!value.is_null()) error(fmt::format("{}: broken JSON", field.text()));
+    case od::json_type::null: {
+      bool null = false;
+      check(value.is_null().get(null), field);
+      if (!null) error(fmt::format("{}: broken JSON", field.text()));
       break;
+    }
   }
 }
 
