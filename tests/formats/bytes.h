@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -72,6 +73,14 @@ std::string format_error(const Action& action) {
   }
   FAIL_CHECK("no error was thrown");
   return "";
+}
+
+// CPU seconds that `action` takes: wall time would measure the other programs of the machine too.
+template <class Action>
+double cpu_seconds(const Action& action) {
+  const std::clock_t begin = std::clock();
+  action();
+  return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
 inline bool contains(const std::string& text, std::string_view part) {

@@ -1,7 +1,5 @@
 #include "formats/safetensors.h"
 
-#include <chrono>
-
 #include "tests/formats/safetensors_bytes.h"
 
 using namespace moiety;
@@ -119,8 +117,7 @@ TEST_CASE("a hundred thousand tensors are read in well under a second") {
   std::string header = "{";
   for (size_t i = 0; i < 100'000; ++i) header += (i ? "," : "") + f32_entry("model.layers." + std::to_string(i), 4 * i, 4 * i + 4);
   const auto path = folder.put("m.safetensors", safetensors_bytes(header + "}", 400'000));
-  const auto begin = std::chrono::steady_clock::now();
+  CHECK(cpu_seconds([&] { open_safetensors(path); }) < 1);
   const SafetensorsFile file = open_safetensors(path);
-  CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() < 1);
   CHECK(file.find("model.layers.99999")->bytes == 4);
 }
