@@ -80,6 +80,8 @@ def make_model(name, family, options, how, seed):
     logits, gap = oracle.run(model, tokens)
     greedy = oracle.greedy(model, tokens[0], 8, margin)
     common = dict(tokens=tokens.tolist(), greedy=greedy, activations="f32", tolerance=1e-4, family=family)
+    if "context" in how:
+        common["context"] = how["context"]
     if np.isfinite(gap.min()):
         common["routing_margin"] = round(float(gap.min()), 4)
     folder = GOLDEN / name
@@ -139,7 +141,8 @@ def make_quantised(kind, options, seed):
     record(dict(name=name, kind="gguf", model=f"{name}/model.gguf", logits=f"{name}/logits.npy", dtype=kind.lower(),
                 tokens=tokens.tolist(), greedy=oracle.greedy(model, tokens[0], 8, margin), activations="f32",
                 tolerance=1e-4, family="Olmoe", routing_margin=round(float(gap.min()), 4),
-                llama_cpp=dict(mean_kl=mean, max_kl=worst, same_top=same), types=gguf_files.types(folder / "model.gguf")))
+                llama_cpp=dict(mean_kl=mean, max_kl=worst, same_top=same),
+                types=gguf_files.types(folder / "model.gguf")))
 
 
 def main():
@@ -155,7 +158,7 @@ def main():
     if args.what == "models":
         for index, (name, family, options, how) in enumerate(cases.CASES):
             if args.only in name:
-                make_model(name, family, options, how, seed=1000 + index)
+                make_model(name, family, options, how, seed=1000 + index)  # so: new cases at the end
     else:
         for kind, options in cases.QUANTISED:
             if args.only in kind:

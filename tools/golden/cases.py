@@ -19,8 +19,12 @@ def rope(kind, theta=10000.0, **more):
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16)
 LLAMA3 = rope("llama3", theta=500.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32)
-LONGROPE = rope("longrope", short_factor=[1.0, 1.1, 1.3, 1.7], long_factor=[1.0, 1.5, 2.5, 4.0],
-                original_max_position_embeddings=64, factor=2.0)
+
+
+def longrope(original):
+    return rope("longrope", short_factor=[1.0, 1.1, 1.3, 1.7], long_factor=[1.0, 1.5, 2.5, 4.0],
+                original_max_position_embeddings=original, factor=128 / original)
+
 
 # name, family, options, how it is written: dtype, spelling of config.json (transformers 4 or 5), shards, gguf types
 CASES = [
@@ -52,18 +56,21 @@ CASES = [
     ("llama-llama3-tied", "Llama", LLAMA | LLAMA3 | dict(tie_word_embeddings=True),
      dict(dtype="bfloat16", spelling=4, gguf=["F32"])),
     ("llama-yarn", "Llama", LLAMA | YARN, dict(dtype="bfloat16", spelling=4, gguf=["F32"])),
-    ("llama-longrope", "Llama", LLAMA | LONGROPE, dict(dtype="bfloat16", spelling=4)),
+    # transformers takes the short factors up to the original length and the long ones beyond, for the whole sequence
+    # at once; a runtime whose cache holds rotated keys decides by the context that is asked for.
+    ("llama-longrope-short", "Llama", LLAMA | longrope(original=64), dict(dtype="bfloat16", spelling=4, context=64)),
     ("llama-dynamic-headdim", "Llama", LLAMA | rope("dynamic", factor=2.0) | dict(head_dim=16),
      dict(dtype="bfloat16", spelling=5)),
     ("qwen3-f32-tied", "Qwen3", QWEN3 | dict(tie_word_embeddings=True), dict(spelling=5, gguf=["F32"])),
     ("qwen3-window-layers", "Qwen3", QWEN3 | dict(use_sliding_window=True, sliding_window=8, max_window_layers=1,
      num_hidden_layers=3), dict(dtype="bfloat16", spelling=4)),
     ("qwen3-bias", "Qwen3", QWEN3 | dict(attention_bias=True), dict(dtype="bfloat16", spelling=5)),
+    ("llama-longrope-long", "Llama", LLAMA | longrope(original=32), dict(dtype="bfloat16", spelling=5, context=128)),
 ]
 
 # Quantised by llama.cpp: 32-value types on a narrow model, 256-value types on one whose every row is a multiple.
 NARROW = OLMOE | dict(hidden_size=96, intermediate_size=64, max_position_embeddings=256)
-WIDE = OLMOE | dict(hidden_size=256, intermediate_size=256, num_experts=4,
+WIDE = OLMOE | dict(hidden_size=256, intermediate_size=256, num_experts=4, num_hidden_layers=1,
                     max_position_embeddings=256)
 QUANTISED = [(t, NARROW) for t in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4"]]
 QUANTISED += [(t, WIDE) for t in ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"]]
