@@ -1,0 +1,63 @@
+#include "runtime/hf_model.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "formats/safetensors.h"
+#include "runtime/hf_config.h"
+#include "text/tokenizer.h"
+
+namespace moiety {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+void add_tensors(const SafetensorsFile& file, ModelSource& out) {
+  for (const auto& shard : file.shards) out.store.own(shard);
+  for (const SafetensorsEntry& entry : file.entries) {
+    // Integer buffers (position ids) are no weights; a float type that we lack is an error, which view() throws.
+    if (!entry.dtype && !entry.dtype_name.starts_with('F')) {
+      out.warnings.push_back(fmt::format("{}: type {} is not used", file.where(entry), printable(entry.dtype_name)));
+      continue;
+    }
+    if (entry.name.ends_with(".rotary_emb.inv_freq")) continue;  // older files; computed from the configuration
+    out.store.add(entry.name, {file.view(entry), MemoryClass::kMapped, file.where(entry), entry.name});
+  }
+}
+
+}  // namespace
+
+ModelSource read_hf_model(const fs::path& folder) {
+  ModelSource out;
+  out.format = "safetensors";
+  const fs::path named = folder.has_filename() ? folder : folder.parent_path();  // "model/" too
+  out.name = printable(named.filename().string());
+  const MappedFile config(folder / "config.json");
+  HfConfig read = read_hf_config(text_of(config), "config.json");
+  out.config = std::move(read.config);
+  out.warnings = std::move(read.warnings);
+  std::error_code code;
+  if (fs::exists(folder / "generation_config.json", code)) {
+    const MappedFile generation(folder / "generation_config.json");
+    for (int32_t id : read_generation_stops(text_of(generation), "generation_config.json")) {
+      if (std::ranges::find(out.config.stop_ids, id) == out.config.stop_ids.end()) out.config.stop_ids.push_back(id);
+    }
+  }
+  add_tensors(open_safetensors(folder), out);
+  if (fs::exists(folder / "tokenizer.json", code)) {
+    try {
+      out.tokenizer = Tokenizer::from_folder(folder);
+    } catch (const Error& error) {
+      if (error.status() != Status::kUnsupported) throw;
+      out.warnings.push_back(fmt::format("no tokenizer: {}", error.what()));
+    }
+  }
+  return out;
+}
+
+}  // namespace moiety
