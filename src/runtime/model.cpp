@@ -15,6 +15,15 @@ DType cache_type(std::optional<DType> asked, ActivationPrecision activations, co
   return type;
 }
 
+// LongRoPE has one set of frequencies for texts up to the original context and another beyond it. A cache can't change
+// from one to the other, so without a wish for more the context is the original one.
+int default_context(const Config& c, std::vector<std::string>& warnings) {
+  const int64_t original = c.rope.original_context;
+  if (c.rope.kind != RopeKind::kLongRope || original <= 0 || original >= c.context) return c.context;
+  warnings.push_back(fmt::format("context is {}: a longer one, up to {}, takes the model's long rope factors", original, c.context));
+  return static_cast<int>(original);
+}
+
 void poll(const ModelOptions& options, float done) {
   if (options.cancel && options.cancel->cancelled()) fail(Status::kCancelled, "loading was cancelled");
   if (options.progress && !options.progress(done)) fail(Status::kCancelled, "loading was cancelled");
@@ -32,7 +41,7 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
   if (options.max_rows < 1 || options.max_rows > (1 << 20)) {
     fail(Status::kInvalidArgument, "rows of a step are {}, expected 1 to {}", options.max_rows, 1 << 20);
   }
-  context_ = options.context > 0 ? options.context : c.context;
+  context_ = options.context > 0 ? options.context : default_context(c, source_.warnings);
   if (context_ > c.context) {
     source_.warnings.push_back(fmt::format("context {} is longer than the {} that the model was made for", context_, c.context));
   }
