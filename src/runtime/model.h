@@ -17,16 +17,16 @@ namespace moiety {
 class Tokenizer;
 
 struct ModelOptions {
-  std::vector<std::string> backends;  // in order, the first must run something; empty: the default list
-  std::string simd;                   // a SIMD level's name; empty: the best that the CPU has
+  std::vector<std::string> backends{};  // in order, the first must run something; empty: the default list
+  std::string simd{};                 // a SIMD level's name; empty: the best that the CPU has
   std::string thread_pool = "tbb";
   int threads = 0;                    // 0: default_threads()
   int context = 0;                    // tokens of a session; 0: the model's own (LongRoPE: its original one)
   int64_t max_rows = 512;             // rows of one step (-ub)
   ActivationPrecision activations = ActivationPrecision::kAuto;
-  std::optional<DType> key_type, value_type;  // f32 or f16; absent: f16, f32 when activations are f32
+  std::optional<DType> key_type{}, value_type{};  // f32 or f16; absent: f16, f32 when activations are f32
   // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
-  std::function<bool(float)> progress;
+  std::function<bool(float)> progress{};
   const CancelToken* cancel = nullptr;
 };
 

@@ -36,8 +36,9 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
   std::ofstream(path, std::ios::binary).write(text.data(), static_cast<std::streamsize>(text.size()));
 }
 
-// Writes the tensors of a store whose types safetensors knows (F32, F16, BF16).
-inline void write_safetensors(const std::filesystem::path& path, const WeightStore& store) {
+// Writes the tensors of a store whose types safetensors knows (F32, F16, BF16). The data begin at a multiple of 8, and
+// `shift` bytes.
+inline void write_safetensors(const std::filesystem::path& path, const WeightStore& store, size_t shift = 0) {
   std::string header = "{";
   uint64_t at = 0;
   for (const std::string& name : store.names()) {
@@ -49,7 +50,7 @@ inline void write_safetensors(const std::filesystem::path& path, const WeightSto
     at += t.bytes();
   }
   header += "}";
-  header.resize(align_up(header.size(), 8), ' ');
+  header.resize(align_up(header.size(), 8) + shift, ' ');
   std::ofstream out(path, std::ios::binary);
   const uint64_t length = header.size();
   out.write(reinterpret_cast<const char*>(&length), 8);
@@ -61,8 +62,8 @@ inline void write_safetensors(const std::filesystem::path& path, const WeightSto
 }
 
 // An OLMoE folder of random weights.
-inline void write_olmoe_folder(const std::filesystem::path& folder, const Config& c, const RandomOptions& random) {
-  write_safetensors(folder / "model.safetensors", RandomWeights(c, random).make());
+inline void write_olmoe_folder(const std::filesystem::path& folder, const Config& c, const RandomOptions& random, size_t shift = 0) {
+  write_safetensors(folder / "model.safetensors", RandomWeights(c, random).make(), shift);
   write_text(folder / "config.json", fmt::format(R"({{"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "hidden_size": {},
 "intermediate_size": {}, "max_position_embeddings": {}, "norm_topk_prob": {}, "num_attention_heads": {}, "num_key_value_heads": {},
 "num_experts": {}, "num_experts_per_tok": {}, "num_hidden_layers": {}, "rms_norm_eps": {}, "rope_theta": 10000.0,

@@ -39,6 +39,20 @@ TEST_CASE("a folder without a tokenizer loads, and equals the weights in memory"
   CHECK(find_model(folder.path() / "model.safetensors").file == folder.path());
 }
 
+TEST_CASE("tensor data may start at any byte") {
+  for (DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const auto tokens = random_tokens(97, 9, 1);
+    std::vector<float> expected;
+    for (const size_t shift : {size_t{0}, size_t{1}, size_t{2}, size_t{3}}) {
+      const TemporaryFolder folder;
+      write_olmoe_folder(folder.path(), tiny(), {.seed = 4, .type = type}, shift);
+      const auto logits = logits_of(*load_model(folder.path()), tokens, 9);
+      if (shift == 0) expected = logits;
+      CHECK(logits == expected);
+    }
+  }
+}
+
 TEST_CASE("wrong paths are told apart") {
   const TemporaryFolder folder;
   CHECK(status_of(folder.path() / "nothing") == Status::kIo);

@@ -1,6 +1,8 @@
 // Sessions and the scheduler: the same bits however tokens are packed, and each failure stays in its own session.
 #include <doctest/doctest.h>
 
+#include <thread>
+
 #include "runtime/generate.h"
 #include "tests/models/random_model.h"
 
@@ -144,6 +146,17 @@ TEST_CASE("a router logit that is not finite fails its own session alone") {
       CHECK(found == expected);
     }
   }
+}
+
+TEST_CASE("threads share a model, each with its own scheduler") {
+  const auto model = random_model(tiny_olmoe(), options_for(2));
+  const auto tokens = random_tokens(97, 40, 6);
+  const auto expected = logits_of(*model, tokens, 3);
+  std::vector<std::vector<float>> found(4);
+  std::vector<std::thread> threads;
+  for (auto& logits : found) threads.emplace_back([&] { logits = logits_of(*model, tokens, 3); });
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& logits : found) CHECK(logits == expected);
 }
 
 TEST_CASE("rewinding gives the same as starting over") {
