@@ -25,15 +25,15 @@ using Loop = double (*)(int64_t rounds, float* sink);
 
 #if defined(__x86_64__)
 
-// 24 independent sums hide the latency of the multiply-adds; the operands change with the round so that nothing is
-// hoisted.
-constexpr int kSums = 24;
+// 12 independent sums hide the latency of the multiply-adds and fit the registers; an operand changes with the round,
+// so that nothing is hoisted.
+constexpr int kSums = 12;
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) double int8_vnni512(int64_t rounds, float* sink) {
   __m512i sum[kSums] = {}, b = _mm512_set1_epi8(3);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m512i a = _mm512_set1_epi32(static_cast<int>(i));
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) sum[s] = _mm512_dpbusd_epi32(sum[s], a, b);
   }
   for (int s = 1; s < kSums; ++s) sum[0] = _mm512_xor_si512(sum[0], sum[s]);
@@ -72,7 +72,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double bf16_dot5
   const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3c003c00));
   for (int64_t i = 0; i < rounds; ++i) {
     const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(0x3f803f80 + (i & 15))));
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) sum[s] = _mm512_dpbf16_ps(sum[s], a, b);
   }
   for (const auto& s : sum) *sink += _mm512_cvtss_f32(s);
@@ -84,7 +84,7 @@ __attribute__((target("avx512f"))) double f32_fma512(int64_t rounds, float* sink
   const __m512 b = _mm512_set1_ps(0.5f);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m512 a = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0x3f800000 + (i & 15))));
-#pragma GCC unroll 24
+#pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) sum[s] = _mm512_fmadd_ps(sum[s], b, a);
   }
   for (const auto& s : sum) *sink += _mm512_cvtss_f32(s);

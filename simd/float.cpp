@@ -84,25 +84,51 @@ struct LaneStarts16 {
   }
 };
 
+// The dwords 0..15 of 16 rows go to column lines: dword i of row r to panel[(starts[i] + step) * 16 + r], for i < count.
+HWY_INLINE void put_columns(const uint8_t* const* rows, const LaneStarts16& starts, int64_t step, int64_t count, uint32_t* panel) {
+  const hn::FixedTag<uint8_t, 16> db;
+  const hn::FixedTag<uint32_t, 4> d;
+  const hn::FixedTag<uint64_t, 2> dl;
+  const auto low = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
+  const auto high = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
+  for (int64_t column = 0; column < count; column += 4) {
+    uint32_t* to[4];
+    for (int64_t i = 0; i < 4; ++i) to[i] = panel + (starts.start[column + i] + step) * 16;
+    for (int r = 0; r < 16; r += 4) {
+      const auto at = [&](int i) { return hn::BitCast(d, hn::LoadU(db, rows[r + i] + column * 4)); };
+      const auto a = at(0), b = at(1), c = at(2), e = at(3);
+      const auto ab0 = hn::InterleaveLower(d, a, b), ab1 = hn::InterleaveUpper(d, a, b);
+      const auto ce0 = hn::InterleaveLower(d, c, e), ce1 = hn::InterleaveUpper(d, c, e);
+      hn::StoreU(low(ab0, ce0), d, to[0] + r);
+      if (column + 1 < count) hn::StoreU(high(ab0, ce0), d, to[1] + r);
+      if (column + 2 < count) hn::StoreU(low(ab1, ce1), d, to[2] + r);
+      if (column + 3 < count) hn::StoreU(high(ab1, ce1), d, to[3] + r);
+    }
+  }
+}
+
+// Outputs of absent rows repeat the last one.
 template <class L>
 void unpack(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept {
   const LaneStarts16 lane_starts(k);
-  HWY_ALIGN float values[16];
+  HWY_ALIGN float values[16][16];
+  const uint8_t* decoded[16];
+  for (int64_t r = 0; r < 16; ++r) decoded[r] = reinterpret_cast<const uint8_t*>(values[r]);
   for (int64_t at = 0; at < k; at += 16) {
     const int64_t count = k - at < 16 ? k - at : 16;
     for (int64_t r = 0; r < 16; ++r) {
       HWY_ALIGN uint8_t w[16 * 4] = {};
-      const uint8_t* source = weights + (r < rows ? r : 0) * row_bytes + at * L::kBytes;
+      const uint8_t* source = weights + (r < rows ? r : rows - 1) * row_bytes + at * L::kBytes;
       if (count < 16) {
         __builtin_memcpy(w, source, static_cast<size_t>(count * L::kBytes));
         source = w;
       }
       for (int p = 0; p < kParts16; ++p) {
         const size_t part = static_cast<size_t>(p) * kStep;
-        hn::Store(L::load(source + part * L::kBytes), d16, values + part);
+        hn::Store(L::load(source + part * L::kBytes), d16, values[r] + part);
       }
-      for (int64_t i = 0; i < count; ++i) panel[(lane_starts.start[i] + at / 16) * 16 + r] = r < rows ? values[i] : 0;
     }
+    put_columns(decoded, lane_starts, at / 16, count, reinterpret_cast<uint32_t*>(panel));
   }
 }
 
@@ -196,16 +222,21 @@ void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
 }
 
 void unpack_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept {
-  const int64_t pairs = (k + 1) / 2;
+  const int64_t pairs = (k + 1) / 2, whole = k / 32;  // steps of 16 pairs
   const LaneStarts16 lane_starts(pairs);
-  for (int64_t r = 0; r < 16; ++r) {
-    const uint8_t* row = weights + (r < rows ? r : 0) * row_bytes;
-    for (int64_t pair = 0; pair < pairs; ++pair) {
-      uint32_t two = 0;
-      if (r < rows) __builtin_memcpy(&two, row + 4 * pair, 2 * pair + 2 <= k ? 4 : 2);
-      panel[(lane_starts.start[pair & 15] + (pair >> 4)) * 16 + r] = two;
-    }
+  const uint8_t* row[16];
+  for (int64_t r = 0; r < 16; ++r) row[r] = weights + (r < rows ? r : rows - 1) * row_bytes;
+  for (int64_t step = 0; step < whole; ++step) {
+    put_columns(row, lane_starts, step, 16, panel);
+    for (auto& at : row) at += 64;
   }
+  if (k % 32 == 0) return;
+  HWY_ALIGN uint8_t tail[16][64] = {};
+  for (int64_t r = 0; r < 16; ++r) {
+    __builtin_memcpy(tail[r], row[r], static_cast<size_t>(k % 32 * 2));
+    row[r] = tail[r];
+  }
+  put_columns(row, lane_starts, whole, pairs - whole * 16, panel);
 }
 
 void pack_bf16(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept {

@@ -96,6 +96,32 @@ HWY_INLINE void split_i8(const int8_t* at, I8& even, I8& odd) {
   even = i8([&](int p) { return hn::PromoteTo(di, hn::ShiftRight<8>(hn::ShiftLeft<8>(part(p)))); });
   odd = i8([&](int p) { return hn::PromoteTo(di, hn::ShiftRight<8>(part(p))); });
 }
+// 8 bytes of a word, lowest first.
+HWY_INLINE I8 word_to_i8(uint64_t word) {
+  HWY_ALIGN uint8_t bytes[8];
+  __builtin_memcpy(bytes, &word, 8);
+  return bytes_to_i8(bytes);
+}
+// 16 signed bytes of two words, split as split_i8 does.
+HWY_INLINE void split_words(uint64_t low, uint64_t high, I8& even, I8& odd) {
+  HWY_ALIGN const uint64_t words[2] = {low, high};
+  split_i8(reinterpret_cast<const int8_t*>(words), even, odd);
+}
+constexpr uint64_t kEachByte = 0x0101010101010101u;
+HWY_INLINE uint64_t load_u64(const void* at) { return load_u32(at) | static_cast<uint64_t>(load_u32(static_cast<const uint8_t*>(at) + 4)) << 32; }
+// Each byte (0..127) less 32.
+HWY_INLINE uint64_t less_32(uint64_t bytes) { return ((bytes | 0x80 * kEachByte) - 0x20 * kEachByte) ^ 0x80 * kEachByte; }
+
+// An fp16 number by the CPU's own conversion where there is one.
+HWY_INLINE float half_at(const uint8_t* at) {
+#if defined(__F16C__)
+  const hn::FixedTag<float, 4> d;
+  const hn::Rebind<uint16_t, decltype(d)> du;
+  return hn::GetLane(hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, decltype(d)>(), hn::Set(du, load_u16(at)))));
+#else
+  return load_f16(at);
+#endif
+}
 HWY_INLINE F8 times(const I8& x, float factor) {
   return f8([&](int p) { return hn::Mul(hn::ConvertTo(df, x.v[p]), hn::Set(df, factor)); });
 }
@@ -143,9 +169,14 @@ struct TypeMXFP4 : Plain {
   static constexpr bool kSmall = true;
   static HWY_INLINE Codes unpack(const Block& block, int) { return lookup(halves(block.q), kMXFP4Values, kZero); }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
-    HWY_ALIGN float d[8];
-    for (int i = 0; i < 8; ++i) d[i] = e8m0_half(b[i].e);
-    s.ws = load_f8(d);
+    uint64_t exponents = 0;
+    for (int i = 0; i < 8; ++i) exponents |= static_cast<uint64_t>(b[i].e) << (8 * i);
+    const I8 e = word_to_i8(exponents);
+    s.ws = f8([&](int p) {  // e8m0_half
+      const VI normal = hn::ShiftLeft<23>(hn::Sub(e.v[p], hn::Set(di, 1)));
+      const VI one = hn::IfThenElse(hn::Eq(e.v[p], hn::Set(di, 1)), hn::Set(di, 0x00400000), normal);
+      return hn::BitCast(df, hn::IfThenElse(hn::Eq(e.v[p], hn::Zero(di)), hn::Set(di, 0x00200000), one));
+    });
   }
 };
 struct WithMin : Plain {
@@ -180,8 +211,8 @@ HWY_INLINE void k_scales(const B* b, Scales& s) {
                              mid & 0x3f3f3f3fu, ((high >> 4) & 0x0f0f0f0fu) | ((mid >> 6) & 0x03030303u) << 4};
   __builtin_memcpy(scale, words, 8);
   __builtin_memcpy(min, words + 2, 8);
-  s.ws = times(bytes_to_i8(scale), load_f16(b->d));
-  s.wm = times(bytes_to_i8(min), load_f16(b->dmin));
+  s.ws = times(bytes_to_i8(scale), half_at(b->d));
+  s.wm = times(bytes_to_i8(min), half_at(b->dmin));
 }
 struct TypeQ4_K : WithMin {
   using Block = BlockQ4_K;
@@ -205,9 +236,15 @@ struct TypeIQ4_XS : Plain {
   static constexpr bool kSmall = false;
   static HWY_INLINE Codes unpack(const Block& block, int i) { return lookup(halves(block.q + 16 * i), kIQ4Values, kZero); }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
-    HWY_ALIGN int32_t scale[8];
-    for (int i = 0; i < 8; ++i) scale[i] = iq4_xs_scale(*b, i);
-    s.ws = times(load_i8(scale), load_f16(b->d));
+    uint64_t low = load_u32(b->scales_low), high = load_u16(b->scales_high);
+    low = (low | low << 16) & 0x0000ffff0000ffffu;  // each nibble to its byte
+    low = (low | low << 8) & 0x00ff00ff00ff00ffu;
+    low = (low | low << 4) & 0x0f0f0f0f0f0f0f0fu;
+    high = (high | high << 24) & 0x000000ff000000ffu;  // each pair of bits
+    high = (high | high << 12) & 0x000f000f000f000fu;
+    high = (high | high << 6) & 0x0303030303030303u;
+    const I8 scale = word_to_i8(low | high << 4);
+    s.ws = times(i8([&](int p) { return hn::Sub(scale.v[p], hn::Set(di, 32)); }), half_at(b->d));
   }
 };
 struct Grouped {
@@ -224,7 +261,7 @@ struct TypeQ6_K : Grouped {
   }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
     split_i8(b->scales, s.sub[0], s.sub[1]);
-    const float d = load_f16(b->d);
+    const float d = half_at(b->d);
     s.ws = f8([&](int) { return hn::Set(df, d); });
   }
 };
@@ -236,10 +273,11 @@ struct TypeQ3_K : Grouped {
     return or_shifted(low, bits(bytes32(block.high), i, 1), 2);
   }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
-    HWY_ALIGN int8_t scale[16];
-    unpack_q3_scales(b->scales, scale);
-    split_i8(scale, s.sub[0], s.sub[1]);
-    const float d = load_f16(b->d);
+    const uint64_t low = load_u64(b->scales), high = load_u32(b->scales + 8);
+    const auto two = [&](int shift) { return (high >> shift) & 0x03030303u; };
+    split_words(less_32((low & 15 * kEachByte) | (two(0) | two(2) << 32) << 4),
+                less_32((low >> 4 & 15 * kEachByte) | (two(4) | two(6) << 32) << 4), s.sub[0], s.sub[1]);
+    const float d = half_at(b->d);
     s.ws = f8([&](int) { return hn::Set(df, d); });
   }
 };
@@ -251,14 +289,10 @@ struct TypeQ2_K : Grouped {
     return bits(bytes32(block.q + 32 * (i / 4)), 2 * (i % 4), 3);
   }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
-    HWY_ALIGN int8_t scale[16], min[16];
-    for (int i = 0; i < 16; ++i) {
-      scale[i] = static_cast<int8_t>(b->scales[i] & 15);
-      min[i] = static_cast<int8_t>(b->scales[i] >> 4);
-    }
-    split_i8(scale, s.sub[0], s.sub[1]);
-    split_i8(min, s.sub_mins[0], s.sub_mins[1]);
-    const float d = load_f16(b->d), dmin = load_f16(b->dmin);
+    const uint64_t a = load_u64(b->scales), c = load_u64(b->scales + 8), mask = 15 * kEachByte;
+    split_words(a & mask, c & mask, s.sub[0], s.sub[1]);
+    split_words(a >> 4 & mask, c >> 4 & mask, s.sub_mins[0], s.sub_mins[1]);
+    const float d = half_at(b->d), dmin = half_at(b->dmin);
     s.ws = f8([&](int) { return hn::Set(df, d); });
     s.wm = f8([&](int) { return hn::Set(df, dmin); });
   }
