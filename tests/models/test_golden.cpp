@@ -155,3 +155,11 @@ TEST_CASE("golden models: every node runs on a fast kernel" * doctest::skip(!has
     }
   }
 }
+
+TEST_CASE("mean_kl: by hand, and NaN never passes") {
+  const float half = std::log(0.5f), quarter = std::log(0.25f), rest = std::log(0.75f);
+  CHECK(mean_kl({half, half, 3, 3}, {half, half, 1, 1}, 2) == doctest::Approx(0));
+  CHECK(mean_kl({half, half}, {quarter, rest}, 2) ==
+        doctest::Approx(0.5 * std::log(0.5 / 0.25) + 0.5 * std::log(0.5 / 0.75)));
+  CHECK_FALSE(mean_kl({half, half}, {std::nanf(""), rest}, 2) <= 1e9);
+}
