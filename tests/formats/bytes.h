@@ -19,8 +19,11 @@ namespace moiety::test {
 
 struct TempFolder {
   TempFolder() {
-    char folder[] = "/tmp/moiety-test-XXXXXX";
-    REQUIRE(mkdtemp(folder) != nullptr);
+    // In memory if there is such a place: a disk takes minutes for the tens of thousands of broken files.
+    char memory[] = "/dev/shm/moiety-test-XXXXXX", disk[] = "/tmp/moiety-test-XXXXXX";
+    const char* folder = mkdtemp(memory);
+    if (!folder) folder = mkdtemp(disk);
+    REQUIRE(folder != nullptr);
     path = folder;
   }
   ~TempFolder() { std::filesystem::remove_all(path); }
