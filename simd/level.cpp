@@ -12,6 +12,7 @@ Kernels kernels() noexcept {
   fill_int8_a(table);
   fill_int8_b(table);
   fill_float(table);
+  fill_rows(table);
   return table;
 }
 

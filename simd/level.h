@@ -8,5 +8,6 @@ namespace moiety::simd::MOIETY_LEVEL {
 void fill_int8_a(Kernels& table) noexcept;
 void fill_int8_b(Kernels& table) noexcept;
 void fill_float(Kernels& table) noexcept;
+void fill_rows(Kernels& table) noexcept;
 
 }  // namespace moiety::simd::MOIETY_LEVEL

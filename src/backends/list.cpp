@@ -6,19 +6,21 @@
 
 #include "backends/reference/reference.h"
 #include "core/error.h"
+#include "simd/backend.h"
 
 namespace moiety {
 
 namespace {
 
-std::unique_ptr<Backend> make_backend(const std::string& name, const std::string&) {
+std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& simd) {
+  if (name == "simd") return std::make_unique<SimdBackend>(simd);
   if (name == "reference") return std::make_unique<ReferenceBackend>();
   fail(Status::kInvalidArgument, "backend '{}' is unknown; known: {}", printable(name), fmt::join(backend_names(), ", "));
 }
 
 }  // namespace
 
-std::vector<std::string> backend_names() { return {"reference"}; }
+std::vector<std::string> backend_names() { return {"simd", "reference"}; }
 
 std::vector<std::string> parse_backends(std::string_view list) {
   std::vector<std::string> names;
