@@ -1,0 +1,203 @@
+/* Uses the installed library from C: every failure a status and a message, never an abort. use_api GOLDEN TMP */
+#include <math.h>
+#include <moiety.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failures = 0;
+
+static void expect(bool ok, const char* what, int line) {
+  if (ok) return;
+  fprintf(stderr, "line %d: %s\n", line, what);
+  ++failures;
+}
+#define EXPECT(x) expect((x), #x, __LINE__)
+
+/* A status that is not OK comes with a message. */
+static bool fails(moiety_status got, moiety_status wanted, const moiety_error* error) {
+  if (got != wanted) fprintf(stderr, "got %s: %s\n", moiety_status_name(got), error->message);
+  return got == wanted && error->status == wanted && strlen(error->message) > 0;
+}
+
+typedef struct { int calls; float last; int stop_after; } Progress;
+static bool on_progress(float done, void* data) {
+  Progress* p = data;
+  EXPECT(done >= p->last && done <= 1);
+  p->last = done;
+  return ++p->calls < p->stop_after;
+}
+
+typedef struct { int count, stop_after; int32_t ids[64]; } Tokens;
+static bool on_token(int32_t id, void* data) {
+  Tokens* t = data;
+  if (t->count < 64) t->ids[t->count] = id;
+  return ++t->count < t->stop_after;
+}
+
+typedef struct { int rows; size_t cols; double sum; } Logits;
+static void on_logits(int32_t position, const float* logits, size_t count, void* data) {
+  Logits* l = data;
+  EXPECT(position == l->rows);
+  ++l->rows;
+  l->cols = count;
+  for (size_t i = 0; i < count; ++i) l->sum += (double)logits[i];
+}
+
+static moiety_model_params params_of(void) {
+  moiety_model_params params;
+  moiety_model_params_defaults(&params, sizeof params);
+  params.threads = 2;
+  return params;
+}
+
+static void loading_fails(const char* model, const char* tmp) {
+  moiety_error error;
+  moiety_model* out = (moiety_model*)&error;
+  EXPECT(fails(moiety_model_load("/nowhere/at/all", NULL, &out, &error), MOIETY_IO, &error) && out == NULL);
+  EXPECT(fails(moiety_model_load(NULL, NULL, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_model_load(model, NULL, NULL, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(moiety_model_load("/nowhere/at/all", NULL, &out, NULL) == MOIETY_IO);
+  char path[4096];
+  snprintf(path, sizeof path, "%s/broken.gguf", tmp);
+  FILE* file = fopen(path, "wb");
+  EXPECT(file != NULL);
+  if (file) {
+    fputs("GGUF\3\0\0\0garbage", file);
+    fclose(file);
+    EXPECT(fails(moiety_model_load(path, NULL, &out, &error), MOIETY_FORMAT, &error) && strstr(error.message, "broken.gguf"));
+  }
+  moiety_model_params params = params_of();
+  params.struct_size = 1;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.struct_size = sizeof params + 8;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.simd = "mmx";
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.backends = "abacus";
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.threads = -1;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.ubatch = 0;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  Progress stop = {0, 0, 1};
+  params = params_of(), params.progress = on_progress, params.progress_data = &stop;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_CANCELLED, &error) && stop.calls == 1);
+  moiety_cancel* cancel = NULL;
+  EXPECT(moiety_cancel_create(&cancel, &error) == MOIETY_OK);
+  moiety_cancel_set(cancel);
+  params = params_of(), params.cancel = cancel;
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_CANCELLED, &error));
+  moiety_cancel_free(cancel);
+  moiety_model_free(NULL);
+}
+
+static void ask_model(const moiety_model* model, const char* path) {
+  moiety_error error;
+  moiety_model_info info = {0}, planned = {0};
+  EXPECT(fails(moiety_model_get_info(model, &info, &error), MOIETY_INVALID_ARGUMENT, &error)); /* no struct_size */
+  info.struct_size = planned.struct_size = sizeof info;
+  EXPECT(moiety_model_get_info(model, &info, &error) == MOIETY_OK && error.message[0] == 0);
+  EXPECT(info.vocab > 0 && info.layers > 0 && info.experts > 0 && info.active > 0 && info.threads == 2);
+  EXPECT(info.parameters > info.active_parameters && info.active_parameters > 0 && info.mapped_bytes > 0);
+  moiety_model_params params = params_of();
+  EXPECT(moiety_plan_memory(path, &params, &planned, &error) == MOIETY_OK && planned.mapped_bytes == info.mapped_bytes);
+  struct { size_t struct_size; int32_t vocab; int32_t after; } old = {12, 0, 77}; /* an older, shorter header */
+  EXPECT(moiety_model_get_info(model, (moiety_model_info*)&old, &error) == MOIETY_OK && old.vocab == info.vocab && old.after == 77);
+  size_t length = 0;
+  EXPECT(moiety_model_text(model, MOIETY_TEXT_CONFIGURATION, NULL, 0, &length, &error) == MOIETY_OK && length > 20);
+  char cut[8];
+  memset(cut, 'x', sizeof cut);
+  EXPECT(moiety_model_text(model, MOIETY_TEXT_CONFIGURATION, cut, sizeof cut, &length, &error) == MOIETY_OK && strlen(cut) == 7 && length > 20);
+  EXPECT(fails(moiety_model_text(model, (moiety_text)99, cut, sizeof cut, &length, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(moiety_model_explain(model, 1, 1, NULL, 0, &length, &error) == MOIETY_OK && length > 100);
+  moiety_cost one, many;
+  EXPECT(moiety_model_get_cost(model, 1, 1, &one, &error) == MOIETY_OK && one.weight_bytes > 0 && one.flops > 0);
+  EXPECT(moiety_model_get_cost(model, 8, 8, &many, &error) == MOIETY_OK && many.flops > 4 * one.flops && many.weight_bytes < 8 * one.weight_bytes);
+  EXPECT(fails(moiety_model_get_cost(model, 0, 0, &one, &error), MOIETY_INVALID_ARGUMENT, &error));
+  moiety_tokenizer* tokenizer = NULL;
+  if (!info.has_tokenizer) EXPECT(fails(moiety_model_tokenizer(model, &tokenizer, &error), MOIETY_UNSUPPORTED, &error));
+}
+
+static void run_sessions(moiety_model* model) {
+  moiety_error error;
+  moiety_session *a = NULL, *b = NULL, *other = NULL;
+  moiety_sampling greedy;
+  moiety_sampling_defaults(&greedy, sizeof greedy);
+  EXPECT(fabsf(greedy.temperature - 0.8f) < 1e-6f && greedy.top_k == 40);
+  greedy.temperature = NAN;
+  EXPECT(fails(moiety_session_create(model, &greedy, 0, &a, &error), MOIETY_INVALID_ARGUMENT, &error) && a == NULL);
+  greedy.temperature = 0;
+  EXPECT(moiety_session_create(model, &greedy, 0, &a, &error) == MOIETY_OK);
+  EXPECT(moiety_session_create(model, &greedy, 0, &b, &error) == MOIETY_OK);
+  EXPECT(moiety_session_create(model, NULL, 4, &other, &error) == MOIETY_OK && moiety_session_context(other) == 4);
+  const int32_t prompt[] = {1, 2, 3, 4, 5}, bad[] = {1, -7};
+  const float* logits = NULL;
+  size_t count = 0;
+  int32_t id = -1;
+  EXPECT(fails(moiety_session_logits(a, &logits, &count, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_session_sample(a, &id, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_generate(a, bad, 2, NULL, NULL, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_generate(NULL, prompt, 5, NULL, NULL, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_generate(other, prompt, 5, NULL, NULL, &error), MOIETY_CONTEXT_FULL, &error));
+
+  Logits seen = {0, 0, 0};
+  moiety_eval_request both[2] = {{a, prompt, 5, MOIETY_WANT_ALL, on_logits, &seen}, {b, prompt, 3, MOIETY_WANT_LAST, NULL, NULL}};
+  EXPECT(moiety_eval(both, 2, NULL, &error) == MOIETY_OK);
+  EXPECT(seen.rows == 5 && isfinite(seen.sum) && moiety_session_position(a) == 5 && moiety_session_position(b) == 3);
+  EXPECT(moiety_session_logits(a, &logits, &count, &error) == MOIETY_OK && count == seen.cols);
+  size_t best = 0;
+  for (size_t i = 1; i < count; ++i) {
+    if (logits[i] > logits[best]) best = i;
+  }
+  EXPECT(moiety_session_sample(a, &id, &error) == MOIETY_OK && id == (int32_t)best);
+  both[1].session = a;
+  EXPECT(fails(moiety_eval(both, 2, NULL, &error), MOIETY_INVALID_ARGUMENT, &error));
+
+  moiety_generate_params params;
+  moiety_generate_params_defaults(&params, sizeof params);
+  Tokens first = {0, 99, {0}}, second = {0, 3, {0}};
+  params.max_tokens = 6, params.ignore_eos = true, params.on_token = on_token, params.user_data = &first;
+  moiety_generate_result result = {.struct_size = sizeof result};
+  EXPECT(moiety_session_rewind(a, 0, &error) == MOIETY_OK);
+  EXPECT(moiety_generate(a, prompt, 5, &params, &result, &error) == MOIETY_OK);
+  EXPECT(first.count == 6 && result.generated_tokens == 6 && result.prompt_tokens == 5 && result.stop == MOIETY_STOP_LIMIT);
+  EXPECT(first.ids[0] == (int32_t)best);
+  EXPECT(moiety_session_rewind(b, 0, &error) == MOIETY_OK);
+  params.user_data = &second;
+  EXPECT(moiety_generate(b, prompt, 5, &params, &result, &error) == MOIETY_OK && result.stop == MOIETY_STOP_CALLBACK);
+  EXPECT(second.count == 3 && memcmp(first.ids, second.ids, 3 * sizeof(int32_t)) == 0);
+  moiety_cancel* cancel = NULL;
+  EXPECT(moiety_cancel_create(&cancel, &error) == MOIETY_OK);
+  moiety_cancel_set(cancel);
+  params.cancel = cancel;
+  EXPECT(moiety_session_rewind(b, 0, &error) == MOIETY_OK);
+  EXPECT(moiety_generate(b, prompt, 5, &params, &result, &error) == MOIETY_OK && result.stop == MOIETY_STOP_CANCELLED);
+  EXPECT(fails(moiety_eval(&both[0], 1, cancel, &error), MOIETY_CANCELLED, &error));
+  EXPECT(fails(moiety_session_rewind(a, 1 << 30, &error), MOIETY_INVALID_ARGUMENT, &error));
+  moiety_cancel_free(cancel);
+  moiety_session_free(a), moiety_session_free(b), moiety_session_free(other), moiety_session_free(NULL);
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  char path[4096];
+  snprintf(path, sizeof path, "%s/olmoe-f32", argv[1]);
+  EXPECT(strcmp(moiety_version(), "0.1.0") == 0);
+  loading_fails(path, argv[2]);
+  moiety_error error;
+  moiety_model* model = NULL;
+  moiety_model_params params = params_of();
+  Progress progress = {0, 0, 1 << 30};
+  params.progress = on_progress, params.progress_data = &progress;
+  if (moiety_model_load(path, &params, &model, &error) != MOIETY_OK) {
+    fprintf(stderr, "%s: %s\n", path, error.message);
+    return 1;
+  }
+  EXPECT(progress.calls > 1 && progress.last == 1);
+  ask_model(model, path);
+  run_sessions(model);
+  moiety_model_free(model);
+  if (failures == 0) puts("ok");
+  return failures ? 1 : 0;
+}

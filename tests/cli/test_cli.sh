@@ -1,0 +1,122 @@
+#!/bin/sh
+# The commands as a user types them: test_cli.sh MOIETY GOLDEN ROOT
+set -u
+moiety=$1 golden=$2 root=$3
+model=$golden/olmoe-f32
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failures=0
+bad() { echo "FAIL: $*"; echo "  stdout: $(head -c 400 "$tmp/out")"; echo "  stderr: $(head -c 400 "$tmp/err")"; failures=$((failures + 1)); }
+
+# exits CODE ARGUMENTS...: runs it, checks the code; a failure has a message on stderr and nothing on stdout.
+exits() {
+  wanted=$1
+  shift
+  "$moiety" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+  got=$?
+  [ "$got" = "$wanted" ] || bad "exit code $got, expected $wanted: $*"
+  if [ "$wanted" != 0 ]; then [ -s "$tmp/err" ] || bad "no message: $*"; fi
+}
+err_has() { grep -q -- "$1" "$tmp/err" || bad "stderr lacks '$1'"; }
+out_has() { grep -q -- "$1" "$tmp/out" || bad "stdout lacks '$1'"; }
+
+exits 2
+exits 2 fly
+exits 2 run --no-such-flag
+exits 2 run -m "$model" --tokens 1,x --ids
+exits 2 run -m "$model" --tokens 1 -p a
+exits 2 run -m "$model" --tokens 1 --ids -t many
+exits 2 logits -m "$model" --tokens 1
+exits 2 logits -o x.npy --tokens 1
+exits 2 run -m "$model" --tokens 1 --activations f64
+exits 2 run -m "$model" --tokens 1 -ctk q4_0
+exits 0 --version
+out_has '^moiety 0'
+exits 0 --help
+for command in run chat logits tokenize bench inspect explain diff; do
+  exits 0 "$command" --help
+  out_has --model
+done
+for command in run chat logits bench explain diff; do
+  "$moiety" "$command" --help >"$tmp/out"
+  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations; do out_has "$flag"; done
+done
+
+exits 1 run -m "$tmp/none" --tokens 1 --ids
+err_has "$tmp/none"
+printf 'GGUF\003\000\000\000' >"$tmp/short.gguf"
+exits 1 run -m "$tmp/short.gguf" --tokens 1 --ids
+err_has short.gguf
+exits 1 run -m "$model" --tokens 1,999999 --ids
+err_has 999999
+exits 1 run -m "$model" -p hello   # these models have no tokenizer
+exits 1 tokenize -m "$model" -f "$tmp/none" --json
+exits 1 logits -m "$model" --tokens 1 -o "$tmp/none/x.npy"
+err_has x.npy
+
+run_ids() { exits 0 run -m "$model" --tokens 1,2,3 --ids --ignore-eos -n 16 --temp 0 "$@"; }
+run_ids
+[ "$(wc -l <"$tmp/out")" = 1 ] && [ "$(wc -w <"$tmp/out")" = 16 ] || bad "expected 16 ids on one line"
+err_has 'threads:'
+err_has '\[ Prompt: [0-9.]* t/s | Generation: [0-9.]* t/s \]'
+cp "$tmp/out" "$tmp/ids"
+for flags in "-t 1" "-t 2" "-ub 1" "-ub 2 -b 2" "-c 32" "-s 7"; do
+  run_ids $flags
+  cmp -s "$tmp/out" "$tmp/ids" || bad "other ids with $flags"
+done
+exits 0 run -m "$model" --tokens 1,2,3 --ids --ignore-eos -n 16 --temp 1.5 -s 5
+cp "$tmp/out" "$tmp/seed5"
+exits 0 run -m "$model" --tokens 1,2,3 --ids --ignore-eos -n 16 --temp 1.5 -s 5
+cmp -s "$tmp/out" "$tmp/seed5" || bad "same seed, other ids"
+exits 0 run -m "$model" --tokens 1,2,3 --ids --ignore-eos -n 16 --temp 1.5 -s 6
+cmp -s "$tmp/out" "$tmp/seed5" && bad "another seed, same ids"
+exits 0 run -m "$model" --tokens 1,2,3 --ids --ignore-eos -c 8
+[ "$(wc -w <"$tmp/out")" = 6 ] || bad "a context of 8 holds 3 and 5 tokens, and one more is drawn"
+err_has 'context of 8'
+exits 1 run -m "$model" --tokens 1,2,3,4,5 --ids -c 4
+
+MOIETY_BACKENDS=reference "$moiety" run -m "$model" --tokens 1,2,3 --ids --ignore-eos -n 4 --temp 0 >"$tmp/out" 2>"$tmp/err" || bad "reference"
+err_has 'backends: reference'
+MOIETY_BACKENDS=abacus "$moiety" run -m "$model" --tokens 1 --ids >"$tmp/out" 2>"$tmp/err" && bad "an unknown backend was taken"
+err_has abacus
+MOIETY_SIMD=mmx "$moiety" run -m "$model" --tokens 1 --ids >"$tmp/out" 2>"$tmp/err" && bad "an unknown SIMD target was taken"
+err_has mmx
+
+exits 0 logits -m "$model" --tokens 1,2,3 -o "$tmp/l.npy" --activations f32
+head -c 6 "$tmp/l.npy" | od -An -c | grep -q '223   N   U   M   P   Y' || bad "no .npy"
+vocab=$(head -c 128 "$tmp/l.npy" | tr -d '\0' | grep -ao "'shape': (3, [0-9]*)" | grep -o '[0-9]*)' | tr -d ')')
+[ "$(($(wc -c <"$tmp/l.npy") - 3 * ${vocab:-0} * 4))" = 128 ] || bad "size of the .npy (vocab $vocab)"
+
+exits 0 inspect -m "$model" --json
+out_has '"architecture": "olmoe"'
+out_has '"bytes_by_class"'
+exits 0 inspect -m "$model" --tensors
+out_has 'embed_tokens'
+exits 0 explain -m "$model"
+out_has experts
+out_has total
+exits 0 bench -m "$model" -p 4 -n 2 -r 2 -t 1,2 -o jsonl
+[ "$(wc -l <"$tmp/out")" = 4 ] || bad "expected four results"
+for key in n_prompt n_gen n_threads avg_ts stddev_ts bytes_per_token flops_per_token logits_hash; do out_has "\"$key\""; done
+exits 0 bench -m "$model" -p 4 -n 0 -r 1 -t 1
+out_has '| *pp4 |'
+exits 0 diff -m "$model" --tokens 1,2,3,4 --activations f32 --right reference
+out_has 'no node beyond'
+if MOIETY_BACKENDS=simd,reference "$moiety" explain -m "$model" >/dev/null 2>&1; then
+  exits 0 diff -m "$model" --tokens 1,2,3,4 --activations f32
+  out_has 'no node beyond'
+else
+  echo "no simd backend in this build: not compared"
+fi
+
+# chat refuses a model whose text it can't make, by name; a pipe gets plain lines.
+exits 1 chat -m "$model"
+
+if [ -d "$root/models/stories-12m" ]; then
+  exits 0 run -p 'Once upon a time' -n 8 -s 1
+  out_has '^Once upon a time'
+  exits 0 tokenize -m "$root/models/stories-12m" -p 'Once upon a time' --json
+  out_has '^\[[0-9, ]*\]$'
+fi
+
+[ "$failures" = 0 ] || { echo "$failures failures"; exit 1; }

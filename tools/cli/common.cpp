@@ -1,0 +1,167 @@
+#include "common.h"
+
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <random>
+
+#include <unistd.h>
+
+namespace cli {
+namespace {
+
+moiety_type type_of(const std::string& name) {
+  if (name == "f32") return MOIETY_TYPE_F32;
+  return name == "f16" ? MOIETY_TYPE_F16 : MOIETY_TYPE_DEFAULT;
+}
+
+bool show_progress(float done, void*) {
+  std::fprintf(stderr, "\r\033[Kloading [%-20.*s] %3.0f %%", static_cast<int>(done * 20), "####################", static_cast<double>(done * 100));
+  if (done >= 1) std::fputs("\r\033[K", stderr);
+  return true;
+}
+
+void show_log(moiety_log_level, const char* message, void*) { std::fprintf(stderr, "warning: %s\n", message); }
+
+}  // namespace
+
+void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
+  auto* model = app.add_option("-m,--model", path, "Model folder or .gguf file");
+  if (model_required) model->required();
+  if (!threads_list) {
+    app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(CLI::Range(0, 4096));
+  }
+  app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(CLI::NonNegativeNumber);
+  app.add_option("-b,--batch-size", batch, "Most tokens in one batch")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub)")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--ctk,--cache-type-k", key_type, "Type of the cached keys (-ctk)")->check(CLI::IsMember({"f32", "f16"}));
+  app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
+  app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")
+      ->check(CLI::IsMember({"auto", "f32"}))->capture_default_str();
+}
+
+moiety_model_params ModelFlags::params(const Environment& environment) const {
+  moiety_model_params p;
+  moiety_model_params_defaults(&p, sizeof p);
+  p.threads = threads, p.context = context, p.batch = batch, p.ubatch = ubatch;
+  p.key_type = type_of(key_type), p.value_type = type_of(value_type);
+  p.activations = activations == "f32" ? MOIETY_ACTIVATIONS_F32 : MOIETY_ACTIVATIONS_AUTO;
+  p.simd = environment.simd.empty() ? nullptr : environment.simd.c_str();
+  p.backends = environment.backends.empty() ? nullptr : environment.backends.c_str();
+  return p;
+}
+
+void SamplingFlags::add(CLI::App& app) {
+  app.add_option("--temp", temperature, "Temperature; 0: the most likely token")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--top-k", top_k, "Only the k most likely; 0: off")->capture_default_str();
+  app.add_option("--top-p", top_p, "Only the most likely that make up p; 1: off")->capture_default_str();
+  app.add_option("--min-p", min_p, "Only those at least min-p times as likely as the first; 0: off")->capture_default_str();
+  app.add_option("--repeat-penalty", repeat_penalty, "Penalty on tokens seen lately; 1: off")->capture_default_str();
+  app.add_option("--repeat-last-n", repeat_last_n, "How many tokens are seen lately; -1: all")->capture_default_str();
+  app.add_option("-s,--seed", seed, "Same seed, same text; -1: any")->capture_default_str();
+}
+
+moiety_sampling SamplingFlags::sampling() const {
+  moiety_sampling s;
+  moiety_sampling_defaults(&s, sizeof s);
+  s.temperature = temperature, s.top_k = top_k, s.top_p = top_p, s.min_p = min_p;
+  s.repeat_penalty = repeat_penalty, s.repeat_last_n = repeat_last_n;
+  s.seed = seed == -1 ? std::random_device{}() : static_cast<uint64_t>(seed);
+  return s;
+}
+
+Interrupt::Interrupt() {
+  moiety_cancel* cancel = nullptr;
+  call([&](moiety_error* e) { return moiety_cancel_create(&cancel, e); });
+  cancel_.reset(cancel);
+  thread_ = std::thread([this] {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    const timespec tick{0, 50'000'000};
+    while (!stop_) {
+      if (sigtimedwait(&set, nullptr, &tick) != SIGINT) continue;
+      if (pressed_.exchange(true)) _exit(1);
+      moiety_cancel_set(cancel_.get());
+    }
+  });
+}
+
+Interrupt::~Interrupt() {
+  stop_ = true;
+  thread_.join();
+}
+
+void Interrupt::reset() {
+  pressed_ = false;
+  moiety_cancel_reset(cancel_.get());
+}
+
+ModelPtr load_model(const ModelFlags& flags, const Environment& environment, Interrupt& interrupt, bool show_configuration) {
+  moiety_model_params params = flags.params(environment);
+  if (isatty(STDERR_FILENO)) params.progress = show_progress;
+  params.log = show_log;
+  params.cancel = interrupt.token();
+  moiety_model* model = nullptr;
+  moiety_error error;
+  const moiety_status status = moiety_model_load(flags.path.c_str(), &params, &model, &error);
+  if (status != MOIETY_OK && isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
+  check(status, error);
+  ModelPtr owner(model);
+  if (show_configuration) std::fputs(model_text(model, MOIETY_TEXT_CONFIGURATION).c_str(), stderr);
+  return owner;
+}
+
+std::string shipped_model() {
+  namespace fs = std::filesystem;
+  std::error_code code;
+  const fs::path program = fs::read_symlink("/proc/self/exe", code).parent_path();
+  // Beside the binary of a build, where it was installed, and where it was moved to.
+  const fs::path places[] = {program / "../models", MOIETY_MODELS_DIR, program / MOIETY_MODELS_FROM_BIN};
+  for (const fs::path& place : places) {
+    const fs::path folder = place / MOIETY_SHIPPED_MODEL;
+    if (fs::exists(folder / "config.json", code)) return folder.lexically_normal().string();
+  }
+  throw Failure(MOIETY_IO, "the model that ships was not found in " MOIETY_MODELS_DIR "; name one with -m");
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file;
+  if (path != "-") {
+    if (std::filesystem::is_directory(path)) throw Failure(MOIETY_IO, path + ": is a directory");
+    file.open(path, std::ios::binary);
+    if (!file) throw Failure(MOIETY_IO, path + ": can't open it: " + std::generic_category().message(errno));
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (in.bad()) throw Failure(MOIETY_IO, path + ": can't read it");
+  return text;
+}
+
+std::vector<int32_t> parse_ids(const std::string& list) {
+  std::vector<int32_t> ids;
+  const char* at = list.data();
+  const char* end = at + list.size();
+  for (;;) {
+    int32_t id;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (next != end && *next != ',')) throw UsageError("--tokens: expected ids like 1,2,3, got '" + list + "'");
+    ids.push_back(id);
+    if (next == end) return ids;
+    at = next + 1;
+  }
+}
+
+void print_timings(const moiety_generate_result& r) {
+  const auto rate = [](int tokens, double seconds) { return seconds > 0 ? tokens / seconds : 0; };
+  // The first generated token comes from the prompt's logits.
+  std::fprintf(stderr, "[ Prompt: %.1f t/s | Generation: %.1f t/s ]\n", rate(r.prompt_tokens, r.prompt_seconds),
+               rate(r.generated_tokens > 1 ? r.generated_tokens - 1 : r.generated_tokens, r.generate_seconds));
+}
+
+}  // namespace cli

@@ -1,0 +1,72 @@
+// What the commands share: the flags of a model and of sampling, loading with a progress bar, Ctrl-C, input files.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+
+#include "handles.h"
+
+namespace cli {
+
+// What main reads of the environment.
+struct Environment {
+  std::string simd, backends;  // MOIETY_SIMD, MOIETY_BACKENDS; empty: not set
+};
+
+// -m -t -c -b -ub -ctk -ctv --activations
+struct ModelFlags {
+  std::string path;
+  int threads = 0, context = 0, batch = 2048, ubatch = 512;
+  std::string key_type, value_type, activations = "auto";
+
+  void add(CLI::App& app, bool model_required = true, bool threads_list = false);
+  moiety_model_params params(const Environment& environment) const;
+};
+
+struct SamplingFlags {
+  float temperature = 0.8f, top_p = 0.95f, min_p = 0.05f, repeat_penalty = 1;
+  int top_k = 40, repeat_last_n = 64;
+  int64_t seed = -1;
+
+  void add(CLI::App& app);
+  moiety_sampling sampling() const;  // -1: a seed from the system
+};
+
+// Ctrl-C sets the token; a second one before reset() ends the program. SIGINT must be blocked in main first.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  moiety_cancel* token() const { return cancel_.get(); }
+  void reset();
+
+ private:
+  CancelPtr cancel_;
+  std::atomic<bool> stop_{false}, pressed_{false};
+  std::thread thread_;
+};
+
+// Loads with a progress bar on a terminal, prints warnings and the effective configuration to stderr.
+ModelPtr load_model(const ModelFlags& flags, const Environment& environment, Interrupt& interrupt, bool show_configuration = true);
+
+std::string shipped_model();                      // its folder; throws Failure where it can't be found
+std::string read_file(const std::string& path);   // every byte; "-": stdin
+std::vector<int32_t> parse_ids(const std::string& list);  // "1,2,3"
+void print_timings(const moiety_generate_result& result);
+
+// The commands. Each adds itself to the application and leaves what to run in `action`; it returns the exit code.
+using Action = std::function<int()>;
+void add_run(CLI::App& app, const Environment& environment, Action& action);
+void add_chat(CLI::App& app, const Environment& environment, Action& action);
+void add_logits(CLI::App& app, const Environment& environment, Action& action);
+void add_tokenize(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, const Environment& environment, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_explain(CLI::App& app, const Environment& environment, Action& action);
+void add_diff(CLI::App& app, const Environment& environment, Action& action);
+
+}  // namespace cli

@@ -1,0 +1,19 @@
+#include "limits.h"
+
+#include "core/dtype.h"
+#include "bench/probes.h"
+
+namespace cli {
+
+Limits measure_limits(int threads, const std::string& types, bool f32) {
+  const auto pool = moiety::make_threads("tbb", threads);
+  const moiety::bench::Peaks peaks = moiety::bench::probe_peaks(*pool, moiety::cpu_info().features);
+  const std::string largest = types.substr(0, types.find(','));
+  const auto dtype = moiety::dtype_from_name(largest);
+  double ops = peaks.f32;
+  if (!f32 && dtype && moiety::is_quantised(*dtype)) ops = peaks.int8;
+  if (!f32 && largest == "bf16" && peaks.bf16 > 0) ops = peaks.bf16;
+  return {peaks.read, ops};
+}
+
+}  // namespace cli
