@@ -1,6 +1,8 @@
 // Every registered model with random weights: each backend against the reference, prefill = decode = batch.
 #include <doctest/doctest.h>
 
+#include "core/cpu_info.h"
+#include "simd/levels.h"
 #include "tests/models/random_model.h"
 
 using namespace moiety;
@@ -105,6 +107,26 @@ TEST_CASE("the default backends agree with the reference") {
         CHECK(relative_error(logits_of(*model, tokens, 23), exact) <= 1e-4);
         CHECK(relative_error(logits_of(*model, tokens, 4), exact) <= 1e-4);
       }
+    }
+  }
+}
+
+TEST_CASE("every SIMD level of this CPU agrees with the reference") {
+  Config config = find_architecture("olmoe")->tiny().front();
+  config.width = 256, config.expert_width = 256, config.head_dim = 64;
+  for (DType type : {DType::kF32, DType::kBF16, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K}) {
+    const RandomOptions random{.seed = 5, .type = type};
+    const auto tokens = random_tokens(config.vocab, 20, 11);
+    const auto exact = logits_of(*random_model(config, options_for({"reference"}), random), tokens, 20);
+    for (const simd::Level* level : simd::available_levels(cpu_info().features)) {
+      CAPTURE(std::string(level->name));
+      CAPTURE(std::string(dtype_info(type).name));
+      ModelOptions options = options_for({"simd", "reference"});
+      options.simd = level->name;
+      const auto model = random_model(config, options, random);
+      for (const ExplainRow& row : model->explain(20, 20)) CHECK(row.backend == "simd");
+      CHECK(relative_error(logits_of(*model, tokens, 20), exact) <= 1e-4);
+      CHECK(relative_error(logits_of(*model, tokens, 1), exact) <= 1e-4);
     }
   }
 }

@@ -33,6 +33,24 @@ TEST_CASE("a model equals itself, and the default backends equal the reference")
   CHECK(close.mean_kl <= 1e-6);
 }
 
+TEST_CASE("int8 activations stay within their tolerance, node by node") {
+  Config config = find_architecture("olmoe")->tiny().front();
+  config.width = 256, config.expert_width = 256, config.head_dim = 64;
+  ModelOptions options;
+  options.threads = 2;
+  const RandomOptions random{.seed = 9, .type = DType::kQ4_0};
+  const auto fast = random_model(config, options, random);
+  options.backends = {"reference"};
+  const auto exact = random_model(config, options, random);
+  const DiffReport report = diff_models(*exact, *fast, random_tokens(97, 40, 2));
+  CHECK(report.tolerance == 5e-2);
+  for (const NodeDiff& node : report.nodes) {
+    CAPTURE(node.name);
+    CHECK(node.error <= report.tolerance);
+    CHECK(node.flips == 0);  // both are fed the same logits
+  }
+}
+
 TEST_CASE("one wrong element is found at its node") {
   const auto left = tiny({"reference"}), right = tiny({"reference"});
   const auto tokens = random_tokens(97, 40, 2);
