@@ -179,6 +179,7 @@ Options parse(const std::vector<std::string>& words) {
     else if (words[i] == "--type") o.only = value;
     else if (words[i] == "-o") o.format = value;
     else if (words[i] == "--activations") o.precision = value == "f32" ? ActivationPrecision::kF32 : ActivationPrecision::kAuto;
+    else if (words[i] == "--stream") o.stream_bytes = static_cast<size_t>(std::stod(value) * (1 << 20));
     else if (words[i] == "--seconds") o.seconds = std::stod(value);
     else fail(Status::kInvalidArgument, "unknown option {}", words[i]);
   }
@@ -193,7 +194,7 @@ int main(int argc, char** argv) {
     moiety::bench::run(moiety::bench::parse({argv + 1, argv + argc}));
     return 0;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o md|jsonl] [--seconds S]\n",
+    fmt::print(stderr, "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o md|jsonl] [--stream MIB] [--seconds S]\n",
                error.what());
     return 2;
   }
