@@ -178,7 +178,8 @@ MOIETY_API bool moiety_tokenizer_ends(const moiety_tokenizer* tokenizer, int32_t
 typedef struct moiety_detokenizer moiety_detokenizer;
 MOIETY_API moiety_status moiety_detokenizer_create(const moiety_tokenizer* tokenizer, bool continues,
                                                    moiety_detokenizer** detokenizer, moiety_error* error);
-/* *text stays valid until the next call for this detokenizer, ends in 0, and may be empty. */
+/* *text stays valid until the next call for this detokenizer, ends in 0, and may be empty. Ids that only the model's
+ * padded vocabulary has, beyond the tokenizer's, have no text. */
 MOIETY_API moiety_status moiety_detokenizer_push(moiety_detokenizer* detokenizer, int32_t id, const char** text,
                                                  size_t* length, moiety_error* error);
 MOIETY_API moiety_status moiety_detokenizer_flush(moiety_detokenizer* detokenizer, const char** text, size_t* length,

@@ -3,7 +3,7 @@
 # Gop/s where clang reaches 1005 on the same source and core), so it builds, and is slow.
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-packages="clang-19 lld-19 llvm-19 libomp-19-dev meson ninja-build pkg-config libtbb-dev libhwy-dev libdnnl-dev libeigen3-dev doctest-dev
+packages="clang-19 lld-19 libomp-19-dev meson ninja-build pkg-config libtbb-dev libhwy-dev libdnnl-dev libeigen3-dev doctest-dev
   libpcre2-dev libutf8proc-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev g++"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -18,6 +18,7 @@ struct moiety_model { std::unique_ptr<moiety::Model> model; };
 struct moiety_tokenizer { std::shared_ptr<const moiety::Tokenizer> tokenizer; };
 struct moiety_detokenizer {
   moiety::Detokenizer detokenizer;
+  int32_t size;  // of its tokenizer
   std::string text;
 };
 struct moiety_session {

@@ -80,13 +80,17 @@ moiety_status moiety_detokenizer_create(const moiety_tokenizer* tokenizer, bool 
   if (detokenizer) *detokenizer = nullptr;
   return guarded(error, [&] {
     required(detokenizer, "detokenizer");
-    *detokenizer = new moiety_detokenizer{moiety::Detokenizer(required(tokenizer, "tokenizer").tokenizer, continues), {}};
+    *detokenizer = new moiety_detokenizer{moiety::Detokenizer(required(tokenizer, "tokenizer").tokenizer, continues),
+                                          tokenizer->tokenizer->size(), {}};
   });
 }
 
 moiety_status moiety_detokenizer_push(moiety_detokenizer* detokenizer, int32_t id, const char** text, size_t* length,
                                       moiety_error* error) {
-  return guarded(error, [&] { give(required(detokenizer, "detokenizer"), detokenizer->detokenizer.push(id), text, length); });
+  return guarded(error, [&] {
+    required(detokenizer, "detokenizer");
+    give(*detokenizer, id >= detokenizer->size ? std::string() : detokenizer->detokenizer.push(id), text, length);
+  });
 }
 
 moiety_status moiety_detokenizer_flush(moiety_detokenizer* detokenizer, const char** text, size_t* length, moiety_error* error) {

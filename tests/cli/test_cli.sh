@@ -109,7 +109,60 @@ else
   echo "no simd backend in this build: not compared"
 fi
 
-# chat refuses a model whose text it can't make, by name; a pipe gets plain lines.
+# A model with text: the same weights and a tokenizer of single characters (byte-level: a space is Ġ, a line end Ċ).
+text=$tmp/text
+mkdir "$text"
+cp "$model"/* "$text"
+awk 'BEGIN {
+  printf "{\"version\": \"1.0\", \"added_tokens\": ["
+  split("<|im_start|> <|im_end|> <|endoftext|>", special, " ")
+  for (i = 1; i <= 3; i++) printf "%s{\"id\": %d, \"content\": \"%s\", \"special\": true, \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false}", (i > 1 ? ", " : ""), 95 + i, special[i]
+  printf "], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true},"
+  printf " \"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\"},"
+  printf " \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false, \"byte_fallback\": false, \"merges\": [], \"vocab\": {"
+  for (i = 0; i < 94; i++) {
+    c = sprintf("%c", 33 + i)
+    if (c == "\"" || c == "\\") c = "\\" c
+    printf "\"%s\": %d, ", c, i
+  }
+  printf "\"\\u0120\": 94, \"\\u010a\": 95}}}\n"
+}' >"$text/tokenizer.json"
+template() { printf '{"eos_token": "<|im_end|>", "chat_template": "%s"}' "$1" >"$text/tokenizer_config.json"; }
+template "{% for m in messages %}<|im_start|>{{ m.role }}{% endfor %}"
+
+exits 0 tokenize -m "$text" -p 'Hi <|im_end|>' --json
+[ "$(cat "$tmp/out")" = "[39, 72, 94, 27, 91, 72, 76, 62, 68, 77, 67, 91, 29]" ] || bad "ids of plain text"
+exits 0 tokenize -m "$text" -p 'Hi <|im_end|>' --parse-special
+[ "$(cat "$tmp/out")" = "39 72 94 97" ] || bad "ids with control tokens"
+printf 'a\n' >"$tmp/a.txt"
+exits 0 tokenize -m "$text" -f "$tmp/a.txt" --json
+[ "$(cat "$tmp/out")" = "[64, 95]" ] || bad "every byte of a file"
+mkdir "$tmp/only" && cp "$text/tokenizer.json" "$tmp/only"
+exits 0 tokenize -m "$tmp/only" -p a --json
+[ "$(cat "$tmp/out")" = "[64]" ] || bad "a folder with tokenizer.json alone"
+
+# A random model also draws ids that the tokenizer has no text for; greedy on this prompt must only not fail.
+exits 0 run -m "$text" -p 'a b' -n 12 --temp 0 --ignore-eos
+out_has '^a b'
+"$moiety" run -m "$text" -n 2 --temp 0 --no-display-prompt <"$tmp/a.txt" >"$tmp/out" 2>"$tmp/err" || bad "a prompt from a pipe"
+exits 1 run -m "$text" -f "$tmp/none"
+
+chat() { printf '%s\n' "$@" | "$moiety" chat -m "$text" -n 4 --temp 0 -c 96 >"$tmp/out" 2>"$tmp/err"; }
+chat 'hi' '/show' '/set temp 0.5' '/set temp x' '/fly' '"""one' 'two"""' '/clear' '/bye' 'never read' || bad "chat failed"
+[ "$(grep -c 'Generation:' "$tmp/err")" = 2 ] || bad "expected two answers"
+err_has 'unknown command /fly'
+err_has 'is no value for it'
+grep -q '>>>' "$tmp/out" && bad "a prompt in a pipe"
+# The same question after /clear gets the same answer; without it the context grows.
+chat 'hi' '/clear' 'hi' || bad "chat failed"
+[ "$(sed -n 1p "$tmp/out")" = "$(sed -n 2p "$tmp/out")" ] || bad "/clear did not forget"
+printf 'hi\n' | "$moiety" chat -m "$text" -n 4 -sys 'be brief' --temp 0 >"$tmp/out" 2>"$tmp/err" || bad "-sys"
+# Templates that can't be rendered are refused by name, before anybody types; run still works.
+template "{{ raise_exception('strange') }}"
+exits 1 chat -m "$text"
+err_has strange
+exits 0 run -m "$text" -p a -n 1 --temp 0
+exits 0 chat -m "$text" --chat-template chatml
 exits 1 chat -m "$model"
 
 if [ -d "$root/models/stories-12m" ]; then

@@ -23,6 +23,7 @@ void write(std::string_view text) {
 // Prints ids, or text as it becomes certain.
 struct Printer {
   moiety_detokenizer* detokenizer = nullptr;
+  moiety_error error{};
   bool first = true;
 
   static bool on_token(int32_t id, void* self) {
@@ -32,7 +33,7 @@ struct Printer {
     } else {
       const char* text = nullptr;
       size_t length = 0;
-      if (moiety_detokenizer_push(printer.detokenizer, id, &text, &length, nullptr) != MOIETY_OK) return false;
+      if (moiety_detokenizer_push(printer.detokenizer, id, &text, &length, &printer.error) != MOIETY_OK) return false;
       write({text, length});
     }
     printer.first = false;
@@ -71,7 +72,8 @@ int run(RunFlags& flags, const Environment& environment) {
 
   const moiety_sampling sampling = flags.sampling.sampling();
   const SessionPtr session = make_session(model.get(), &sampling);
-  Printer printer{detokenizer.get()};
+  Printer printer;
+  printer.detokenizer = detokenizer.get();
   moiety_generate_params params;
   moiety_generate_params_defaults(&params, sizeof params);
   params.max_tokens = flags.predict, params.ignore_eos = flags.ignore_eos;
@@ -87,6 +89,7 @@ int run(RunFlags& flags, const Environment& environment) {
   }
   write("\n");
   check(status, error);
+  check(printer.error.status, printer.error);
   print_timings(result);
   if (result.stop == MOIETY_STOP_CONTEXT) std::fprintf(stderr, "stopped: the context of %d tokens is full\n", moiety_session_context(session.get()));
   if (result.stop == MOIETY_STOP_CANCELLED) std::fputs("interrupted\n", stderr);
