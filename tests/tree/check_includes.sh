@@ -54,7 +54,7 @@ layer simd core weights graph simd
 layer src/models core weights graph models
 layer src/runtime core weights graph models text formats backends runtime
 layer src/api core weights graph models text formats backends runtime api
-layer bench core weights graph simd bench
+layer bench core formats weights graph simd bench
 
 # backends/list.cpp alone sees every backend; a backend sees neither models nor formats nor sessions.
 layer src/backends core weights graph backends simd
