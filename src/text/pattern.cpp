@@ -70,7 +70,8 @@ void fold(std::vector<Segment>& segments, Joins joins) {
 
 }  // namespace
 
-void segments_of(const Pattern& pattern, std::string_view text, std::vector<Segment>& out) {
+void segments_of(const Pattern& pattern, std::string_view text, SplitScratch& scratch) {
+  auto& out = scratch.segments;
   out.clear();
   if (text.empty()) return;
   if (const auto* literal = std::get_if<std::string>(&pattern)) {
@@ -86,14 +87,17 @@ void segments_of(const Pattern& pattern, std::string_view text, std::vector<Segm
   } else if (const auto* scanner = std::get_if<Scanner>(&pattern)) {
     collect(text, out, [&](size_t from) { return scan(*scanner, text, from); });
   } else {
-    Regex::Matcher matcher(std::get<Regex>(pattern), text);
-    collect(text, out, [&](size_t from) { return matcher.find(from); });
+    const auto& regex = std::get<Regex>(pattern);
+    if (!scratch.matcher || &scratch.matcher->regex() != &regex) scratch.matcher = std::make_unique<Regex::Matcher>(regex);
+    scratch.matcher->reset(text);
+    collect(text, out, [&](size_t from) { return scratch.matcher->find(from); });
   }
 }
 
-void split(const Pattern& pattern, Behavior behavior, bool invert, std::string_view text, std::vector<Segment>& scratch,
+void split(const Pattern& pattern, Behavior behavior, bool invert, std::string_view text, SplitScratch& memory,
            std::vector<std::string_view>& out) {
-  segments_of(pattern, text, scratch);
+  segments_of(pattern, text, memory);
+  auto& scratch = memory.segments;
   if (invert) {
     for (Segment& segment : scratch) segment.match = !segment.match;
   }
@@ -120,11 +124,11 @@ void split(const Pattern& pattern, Behavior behavior, bool invert, std::string_v
 }
 
 std::string replace_all(const Pattern& pattern, std::string_view content, std::string_view text) {
-  std::vector<Segment> segments;
-  segments_of(pattern, text, segments);
+  SplitScratch scratch;
+  segments_of(pattern, text, scratch);
   std::string out;
   out.reserve(text.size());
-  for (const Segment& segment : segments) {
+  for (const Segment& segment : scratch.segments) {
     out += segment.match ? content : text.substr(segment.begin, segment.end - segment.begin);
   }
   return out;

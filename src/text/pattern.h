@@ -1,7 +1,7 @@
 // Pattern: what a Split, Replace or similar step looks for, and how a text falls apart around its matches.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -26,10 +26,16 @@ struct Segment {
   bool match;
 };
 
+// Memory that splits of many texts share; the result of segments_of().
+struct SplitScratch {
+  std::vector<Segment> segments;
+  std::unique_ptr<Regex::Matcher> matcher;  // of the last regex
+};
+
 // All segments of a text in order, matches and what lies between; empty segments are left out.
-void segments_of(const Pattern& pattern, std::string_view text, std::vector<Segment>& out);
-// The parts into which a split with this behaviour cuts the text. `scratch` is only for reuse of memory.
-void split(const Pattern& pattern, Behavior behavior, bool invert, std::string_view text, std::vector<Segment>& scratch,
+void segments_of(const Pattern& pattern, std::string_view text, SplitScratch& scratch);
+// Appends the parts into which a split with this behaviour cuts the text.
+void split(const Pattern& pattern, Behavior behavior, bool invert, std::string_view text, SplitScratch& scratch,
            std::vector<std::string_view>& out);
 std::string replace_all(const Pattern& pattern, std::string_view content, std::string_view text);
 // A scanner if there is one for this regular expression, else PCRE2.

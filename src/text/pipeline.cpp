@@ -119,7 +119,9 @@ void apply(const DecoderStep& step, bool first, std::string& text) {
 
 std::string Pipeline::piece(int32_t id, bool first) const {
   std::string text(vocab.text(id));
-  for (const auto& step : decoder.steps) apply(step, first, text);
+  if (verbatim.empty() || !verbatim[static_cast<size_t>(id)]) {
+    for (const auto& step : decoder.steps) apply(step, first, text);
+  }
   if (decoder.join_spaces && !first) text.insert(0, " ");
   return text;
 }

@@ -40,6 +40,7 @@ class Pipeline {
   Vocab vocab;
   Bpe bpe;
   std::vector<bool> special;  // by id
+  std::vector<bool> verbatim;  // by id, or empty: the token's text is what it stands for, whatever the decoder
   std::vector<AddedToken> added_tokens;
   AddedMatcher raw_matcher, normalized_matcher;  // before and after normalization
   std::vector<NormalizerStep> normalizer;

@@ -7,7 +7,7 @@ namespace moiety::text {
 namespace {
 
 struct Work {
-  std::vector<Segment> segments;
+  SplitScratch scratch;
   std::vector<std::string_view> parts;
 };
 
@@ -23,7 +23,7 @@ void byte_level(const PretokenizerStep& step, Piece piece, std::deque<std::strin
     piece.text = arena.emplace_back(" " + std::string(piece.text));
   }
   work.parts.clear();
-  if (step.use_regex) split(Scanner::kGpt2, Behavior::kIsolated, false, piece.text, work.segments, work.parts);
+  if (step.use_regex) split(Scanner::kGpt2, Behavior::kIsolated, false, piece.text, work.scratch, work.parts);
   else work.parts.push_back(piece.text);
   const size_t first = out.size();
   add_parts(piece, work.parts, out);
@@ -71,7 +71,7 @@ void pretokenize(const std::vector<PretokenizerStep>& steps, std::vector<Piece>&
       switch (step.kind) {
         case PretokenizerStep::Kind::kSplit:
           work.parts.clear();
-          split(step.pattern, step.behavior, step.invert, piece.text, work.segments, work.parts);
+          split(step.pattern, step.behavior, step.invert, piece.text, work.scratch, work.parts);
           add_parts(piece, work.parts, next);
           break;
         case PretokenizerStep::Kind::kByteLevel: byte_level(step, piece, arena, work, next); break;

@@ -6,6 +6,7 @@
 #include <pcre2.h>
 
 #include "core/error.h"
+#include "text/unicode.h"
 
 namespace moiety::text {
 
@@ -165,7 +166,7 @@ Regex::Regex(std::string_view pattern, std::string where) : code_(std::make_uniq
   int error = 0;
   PCRE2_SIZE offset = 0;
   code_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C,
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                               &error, &offset, context.get());
   if (code_->code == nullptr) {
     PCRE2_UCHAR message[160] = {};
@@ -190,19 +191,49 @@ Regex::Matcher::Matcher(const Regex& regex, std::string_view text)
 
 Regex::Matcher::~Matcher() = default;
 
-std::optional<std::pair<size_t, size_t>> Regex::Matcher::find(size_t from) {
-  if (from > text_.size()) return std::nullopt;
-  const int rc = pcre2_match(regex_.code_->code, reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(), from, 0,
-                             state_->data, state_->context);
-  if (rc == PCRE2_ERROR_NOMATCH) return std::nullopt;
-  if (rc < 0) {
-    PCRE2_UCHAR message[160] = {};
-    pcre2_get_error_message(rc, message, sizeof message);
-    fail(Status::kUnsupported, "{}: matching stopped at byte {} of the text: {}", regex_.where_, from,
-         reinterpret_cast<const char*>(message));
+void Regex::Matcher::reset(std::string_view text) {
+  text_ = text;
+  run_begin_ = run_end_ = 0;
+}
+
+// PCRE2 would check the whole rest of the text at each call, which is quadratic over a text of many matches. So the
+// text is cut into runs of valid UTF-8 once, and each is a subject of its own.
+bool Regex::Matcher::next_run() {
+  run_begin_ = run_end_;
+  while (run_begin_ < text_.size() && decode_char(text_, run_begin_).point == kInvalid) ++run_begin_;
+  run_end_ = run_begin_;
+  while (run_end_ < text_.size()) {
+    const Char c = decode_char(text_, run_end_);
+    if (c.point == kInvalid) break;
+    run_end_ += c.bytes;
   }
-  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(state_->data);
-  return std::pair<size_t, size_t>{ends[0], ends[1] < ends[0] ? ends[0] : ends[1]};
+  return run_begin_ < run_end_;
+}
+
+std::optional<std::pair<size_t, size_t>> Regex::Matcher::find(size_t from) {
+  if (from < run_begin_) run_begin_ = run_end_ = 0;  // backwards: begin anew
+  for (;;) {
+    if (from > run_end_ || run_begin_ == run_end_) {
+      if (!next_run()) return std::nullopt;
+      continue;
+    }
+    const size_t start = from > run_begin_ ? from : run_begin_;
+    const int rc = pcre2_match(regex_.code_->code, reinterpret_cast<PCRE2_SPTR>(text_.data() + run_begin_), run_end_ - run_begin_,
+                               start - run_begin_, PCRE2_NO_UTF_CHECK, state_->data, state_->context);
+    if (rc == PCRE2_ERROR_NOMATCH) {
+      if (!next_run()) return std::nullopt;
+      continue;
+    }
+    if (rc < 0) {
+      PCRE2_UCHAR message[160] = {};
+      pcre2_get_error_message(rc, message, sizeof message);
+      fail(Status::kUnsupported, "{}: matching stopped at byte {} of the text: {}", regex_.where_, start,
+           reinterpret_cast<const char*>(message));
+    }
+    const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(state_->data);
+    const size_t begin = run_begin_ + ends[0];
+    return std::pair<size_t, size_t>{begin, ends[1] < ends[0] ? begin : run_begin_ + ends[1]};
+  }
 }
 
 }  // namespace moiety::text

@@ -23,7 +23,9 @@ class Regex {
   // A matcher goes through one text; it holds PCRE2's scratch space, so the regex itself stays immutable.
   class Matcher {
    public:
-    Matcher(const Regex& regex, std::string_view text);
+    explicit Matcher(const Regex& regex, std::string_view text = {});
+    void reset(std::string_view text);  // goes through another text with the same scratch space
+    const Regex& regex() const { return regex_; }
     Matcher(const Matcher&) = delete;
     Matcher& operator=(const Matcher&) = delete;
     ~Matcher();
@@ -35,6 +37,8 @@ class Regex {
     std::string_view text_;
     struct State;
     std::unique_ptr<State> state_;
+    bool next_run();
+    size_t run_begin_ = 0, run_end_ = 0;  // the run of valid UTF-8 that is searched now
   };
 
  private:

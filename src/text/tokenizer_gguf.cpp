@@ -128,6 +128,9 @@ struct Loader {
       }
     }
     pipeline.decoder.steps.emplace_back().kind = DecoderStep::Kind::kByteLevel;
+    // Control and user-defined tokens are spelled in plain text here, not in the alphabet of bytes.
+    pipeline.verbatim.assign(source.tokens.size(), false);
+    for (const auto& token : pipeline.added_tokens) pipeline.verbatim[static_cast<size_t>(token.id)] = true;
     add_bos_eos(pre.add_bos);
   }
 
