@@ -35,10 +35,12 @@ void check_rope(const Config& c, const Checker& check) {
   check.count("rope original context", r.original_context, 0, INT32_MAX);
   const auto rotated = static_cast<int64_t>(c.head_dim * r.partial);
   if (rotated < 2 || rotated % 2 != 0) {
-    fail(Status::kFormat, "{}: {} of head_dim {} are rotated, expected an even number", check.subject, rotated, c.head_dim);
+    fail(Status::kFormat, "{}: {} of head_dim {} are rotated, expected an even number", check.subject, rotated,
+         c.head_dim);
   }
   for (const std::vector<float>* factors : {&r.short_factor, &r.long_factor, &r.divisors}) {
-    if (!factors->empty()) check.count("length of the rope factors", static_cast<int64_t>(factors->size()), rotated / 2, rotated / 2);
+    if (!factors->empty())
+      check.count("length of the rope factors", static_cast<int64_t>(factors->size()), rotated / 2, rotated / 2);
     for (float f : *factors) check.finite("a rope factor", f, 1e-6, 1e9);
   }
   if (r.kind == RopeKind::kLongRope && (r.short_factor.empty() || r.long_factor.empty())) {
@@ -75,7 +77,8 @@ void check_config(const Config& c, const std::string& subject) {
   check.finite("residual multiplier", c.residual_scale, -1e30, 1e30);
   check.finite("logit scale", c.logit_scale, -1e30, 1e30);
   check.finite("attention multiplier", c.attention_scale, -1e30, 1e30);
-  if (!c.windows.empty()) check.count("length of the layer types", static_cast<int64_t>(c.windows.size()), c.layers, c.layers);
+  if (!c.windows.empty())
+    check.count("length of the layer types", static_cast<int64_t>(c.windows.size()), c.layers, c.layers);
   for (int window : c.windows) check.count("sliding window", window, 0, INT32_MAX);
   check_rope(c, check);
 }

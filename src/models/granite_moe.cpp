@@ -23,7 +23,8 @@ std::vector<Config> tiny() {
   Config plain = tiny_base("granitemoe");
   plain.ffn_width = 0;
   plain.experts = 8, plain.active = 2, plain.expert_width = 32;
-  plain.embedding_scale = 12, plain.residual_scale = 0.22f, plain.attention_scale = 0.015625f, plain.logit_scale = 1.0f / 6;
+  plain.embedding_scale = 12, plain.residual_scale = 0.22f, plain.attention_scale = 0.015625f,
+  plain.logit_scale = 1.0f / 6;
   plain.tied_head = true;
   Config other = plain;
   other.attention_bias = true, other.active = 8;

@@ -12,9 +12,9 @@ Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
   h = b.rms_norm(x, w["post_attention_layernorm"], c.eps, 1, "post_attention_layernorm");
   // The published files say block_sparse_moe; transformers 5 writes mlp.
   const Scope moe = w.has("block_sparse_moe.gate") ? w.in("block_sparse_moe") : w.in("mlp");
-  const Value routing = b.route(b.linear(h, moe["gate"], {}, "gate"),
-                                {.experts = c.experts, .top_k = c.active, .score = Score::kSoftmax,
-                                 .renormalise = Renormalise::kBeforeDrop});
+  const Value routing = b.route(
+      b.linear(h, moe["gate"], {}, "gate"),
+      {.experts = c.experts, .top_k = c.active, .score = Score::kSoftmax, .renormalise = Renormalise::kBeforeDrop});
   const ExpertBank* bank = expert_bank(moe.in("experts"), m, {.gate = "w1", .up = "w3", .down = "w2"});
   return b.add(x, b.experts(h, routing, {.bank = bank, .kind = c.activation}));
 }

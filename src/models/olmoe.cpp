@@ -13,7 +13,9 @@ Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
   h = b.rms_norm(x, w["post_attention_layernorm"], c.eps, 1, "post_attention_layernorm");
   const Scope mlp = w.in("mlp");
   const Value routing = b.route(b.linear(h, mlp["gate"], {}, "gate"),
-                                {.experts = c.experts, .top_k = c.active, .score = Score::kSoftmax,
+                                {.experts = c.experts,
+                                 .top_k = c.active,
+                                 .score = Score::kSoftmax,
                                  .renormalise = c.renormalise ? Renormalise::kBeforeDrop : Renormalise::kNo});
   return b.add(x, b.experts(h, routing, {.bank = expert_bank(mlp.in("experts"), m), .kind = c.activation}));
 }

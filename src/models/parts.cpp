@@ -8,15 +8,19 @@ namespace moiety {
 namespace {
 
 void expect_shape(const Tensor& t, const Scope& w, std::string_view name, std::initializer_list<int64_t> shape) {
-  const bool right = t.rank == static_cast<int>(shape.size()) && std::equal(shape.begin(), shape.end(), t.shape.begin());
+  const bool right =
+      t.rank == static_cast<int>(shape.size()) && std::equal(shape.begin(), shape.end(), t.shape.begin());
   if (right) return;
-  fail(Status::kFormat, "tensor '{}.{}' is {}, expected [{}]", printable(w.prefix()), name, shape_string(t), fmt::join(shape, ", "));
+  fail(Status::kFormat, "tensor '{}.{}' is {}, expected [{}]", printable(w.prefix()), name, shape_string(t),
+       fmt::join(shape, ", "));
 }
 
 Tensor required_bias(const Scope& w, std::string_view name, bool wanted) {
   if (!wanted) return {};
   const Tensor bias = w.bias(name);
-  if (!bias) fail(Status::kFormat, "tensor '{}.{}.bias' is missing, the configuration says that there are biases", printable(w.prefix()), name);
+  if (!bias)
+    fail(Status::kFormat, "tensor '{}.{}.bias' is missing, the configuration says that there are biases",
+         printable(w.prefix()), name);
   return bias;
 }
 
@@ -41,7 +45,8 @@ const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names
   std::vector<Expert> bank;
   const bool together = w.has(names.fused_in);
   if (together || w.has(names.gate)) {
-    const std::string_view gate_name = together ? names.fused_in : names.gate, up_name = together ? names.fused_in : names.up;
+    const std::string_view gate_name = together ? names.fused_in : names.gate,
+                           up_name = together ? names.fused_in : names.up;
     const std::string_view down_name = together ? names.fused_out : names.down;
     const Tensor gate = w[gate_name], up = w[up_name], down = w[down_name];
     const int64_t rows = together ? 2 * hidden : hidden;
@@ -86,8 +91,14 @@ Value self_attention(const Wiring& m, const Scope& w, Value x, int layer, QkNorm
   q = b.rope(q, {c.heads, c.head_dim, c.rope.interleaved, table.frequencies, table.magnitude});
   k = b.rope(k, {c.kv_heads, c.head_dim, c.rope.interleaved, table.frequencies, table.magnitude});
   const float scale = c.attention_scale != 0 ? c.attention_scale : 1 / std::sqrt(static_cast<float>(c.head_dim));
-  Attention op{.layer = layer, .heads = c.heads, .kv_heads = c.kv_heads, .head_dim = c.head_dim, .scale = scale,
-               .window = c.window(layer), .softcap = 0, .sinks = {}};
+  Attention op{.layer = layer,
+               .heads = c.heads,
+               .kv_heads = c.kv_heads,
+               .head_dim = c.head_dim,
+               .scale = scale,
+               .window = c.window(layer),
+               .softcap = 0,
+               .sinks = {}};
   return b.linear(b.attention(q, b.kv_store(k, v, layer), op), o_weight, o_bias, "o_proj");
 }
 

@@ -39,8 +39,12 @@ struct ExpertNames {
 // (fused_in [E,2F,D], fused_out [E,D,F]), or fused with gate and up apart ("gate_proj" [E,F,D]).
 const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names = {});
 
-// The attention sub-layer of all the Llama-shaped models: x[T,D] is the normalised input, returns o_proj's output [T,D].
-struct QkNorm { bool present = false; bool per_head = false; };  // weight over the whole row, or [A] for each head
+// The attention sub-layer of all the Llama-shaped models: x[T,D] is the normalised input, returns o_proj's output
+// [T,D].
+struct QkNorm {
+  bool present = false;
+  bool per_head = false;
+};  // weight over the whole row, or [A] for each head
 Value self_attention(const Wiring& m, const Scope& w, Value x, int layer, QkNorm norm = {});
 
 // down(act(gate x) * up x) under `w`.

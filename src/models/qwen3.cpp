@@ -1,4 +1,5 @@
-// Qwen3, dense (arXiv 2505.09388): Llama's block with q and k normalised in each head and head_dim apart from the width.
+// Qwen3, dense (arXiv 2505.09388): Llama's block with q and k normalised in each head and head_dim apart from the
+// width.
 #include "models/registry.h"
 
 namespace moiety {

@@ -14,7 +14,9 @@ Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
   const Scope mlp = w.in("mlp");
   if (!c.is_sparse(layer)) return b.add(x, gated_ffn(m, mlp, h));
   const Value routing = b.route(b.linear(h, mlp["gate"], {}, "gate"),
-                                {.experts = c.experts, .top_k = c.active, .score = Score::kSoftmax,
+                                {.experts = c.experts,
+                                 .top_k = c.active,
+                                 .score = Score::kSoftmax,
                                  .renormalise = c.renormalise ? Renormalise::kBeforeDrop : Renormalise::kNo});
   return b.add(x, b.experts(h, routing, {.bank = expert_bank(mlp.in("experts"), m), .kind = c.activation}));
 }

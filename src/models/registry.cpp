@@ -11,7 +11,8 @@ extern const Architecture kOlmoe, kMixtral, kQwen3Moe, kGraniteMoe, kLlama, kQwe
 
 namespace {
 
-constexpr std::array<const Architecture*, 7> kArchitectures{&kOlmoe, &kMixtral, &kQwen3Moe, &kGraniteMoe, &kLlama, &kQwen3, &kGranite};
+constexpr std::array<const Architecture*, 7> kArchitectures{&kOlmoe, &kMixtral, &kQwen3Moe, &kGraniteMoe,
+                                                            &kLlama, &kQwen3,   &kGranite};
 
 }  // namespace
 

@@ -10,9 +10,9 @@
 namespace moiety {
 
 struct Architecture {
-  std::string_view name;        // config.json's model_type: "olmoe"
-  std::string_view class_name;  // config.json's architectures[0]: "OlmoeForCausalLM"
-  Block block;                  // one layer
+  std::string_view name;          // config.json's model_type: "olmoe"
+  std::string_view class_name;    // config.json's architectures[0]: "OlmoeForCausalLM"
+  Block block;                    // one layer
   std::vector<Config> (*tiny)();  // small configurations that exercise every option, for tests
 };
 

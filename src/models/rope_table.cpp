@@ -28,12 +28,14 @@ RopeTable yarn(const RopeConfig& r, int64_t dim, int64_t original) {
   RopeTable table;
   for (int64_t i = 0; i < dim / 2; ++i) {
     const float p = power(r.theta, i, dim);
-    const float ramp = std::clamp((static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low), 0.0f, 1.0f);
+    const float ramp =
+        std::clamp((static_cast<float>(i) - static_cast<float>(low)) / static_cast<float>(high - low), 0.0f, 1.0f);
     const float keep = 1 - ramp;
     table.frequencies.push_back(1 / (static_cast<float>(r.factor) * p) * (1 - keep) + 1 / p * keep);
   }
   double magnitude = magnitude_of(r.factor, 1);
-  if (r.mscale != 0 && r.mscale_all_dim != 0) magnitude = magnitude_of(r.factor, r.mscale) / magnitude_of(r.factor, r.mscale_all_dim);
+  if (r.mscale != 0 && r.mscale_all_dim != 0)
+    magnitude = magnitude_of(r.factor, r.mscale) / magnitude_of(r.factor, r.mscale_all_dim);
   table.magnitude = static_cast<float>(r.attention_factor.value_or(magnitude));
   return table;
 }
@@ -45,7 +47,8 @@ RopeTable longrope(const RopeConfig& r, int64_t dim, int64_t original, int64_t c
     table.frequencies.push_back(1 / (divisors[static_cast<size_t>(i)] * power(r.theta, i, dim)));
   }
 
-  const double magnitude = r.factor <= 1 ? 1 : std::sqrt(1 + std::log(r.factor) / std::log(static_cast<double>(original)));
+  const double magnitude =
+      r.factor <= 1 ? 1 : std::sqrt(1 + std::log(r.factor) / std::log(static_cast<double>(original)));
   table.magnitude = static_cast<float>(r.attention_factor.value_or(magnitude));
   return table;
 }
@@ -56,7 +59,8 @@ float llama3(const RopeConfig& r, float frequency, int64_t original) {
   const double wavelength = 2 * std::numbers::pi / static_cast<double>(frequency);
   if (wavelength < context / r.high_freq_factor) return frequency;
   if (wavelength > context / r.low_freq_factor) return frequency / static_cast<float>(r.factor);
-  const auto smooth = static_cast<float>((context / wavelength - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor));
+  const auto smooth =
+      static_cast<float>((context / wavelength - r.low_freq_factor) / (r.high_freq_factor - r.low_freq_factor));
   return (1 - smooth) * frequency / static_cast<float>(r.factor) + smooth * frequency;
 }
 
@@ -69,7 +73,8 @@ RopeTable rope_table(const RopeConfig& r, int head_dim, int64_t model_context, i
   if (r.kind == RopeKind::kLongRope) return longrope(r, dim, original, context);
   double theta = r.theta;
   if (r.kind == RopeKind::kDynamic && context > model_context && dim > 2) {
-    const double stretch = r.factor * static_cast<double>(context) / static_cast<double>(model_context) - (r.factor - 1);
+    const double stretch =
+        r.factor * static_cast<double>(context) / static_cast<double>(model_context) - (r.factor - 1);
     theta *= std::pow(stretch, static_cast<double>(dim) / static_cast<double>(dim - 2));
   }
   RopeTable table;

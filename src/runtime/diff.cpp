@@ -17,7 +17,10 @@ struct Kept {
   std::vector<float> weight;
 };
 
-struct Sums { double worst = 0, largest = 0, error2 = 0, left2 = 0; bool finite = true; };
+struct Sums {
+  double worst = 0, largest = 0, error2 = 0, left2 = 0;
+  bool finite = true;
+};
 
 void keep(const Operand& output, Kind kind, Kept& kept) {
   if (kind == Kind::kRows) {
@@ -68,7 +71,12 @@ RouteTable table_of(const int32_t* offsets, const int32_t* row, const float* wei
 class Comparison {
  public:
   Comparison(const Model& left, const Model& right, const DiffOptions& options, DiffReport& report)
-      : left_(left), right_(right), options_(options), report_(report), kept_(left.graph().nodes().size()), sums_(kept_.size()),
+      : left_(left),
+        right_(right),
+        options_(options),
+        report_(report),
+        kept_(left.graph().nodes().size()),
+        sums_(kept_.size()),
         index_(kept_.size(), -1) {
     const auto& nodes = left.graph().nodes();
     const int64_t rows = std::min({static_cast<int64_t>(kChunk), left.max_rows(), right.max_rows()});
@@ -173,7 +181,8 @@ class Comparison {
     for (float v : logits) largest = std::max(largest, std::abs(static_cast<double>(v)));
     for (int a : flip.left) {
       for (int b : flip.right) {
-        gap = std::max(gap, std::abs(static_cast<double>(logits[static_cast<size_t>(a)]) - static_cast<double>(logits[static_cast<size_t>(b)])));
+        gap = std::max(gap, std::abs(static_cast<double>(logits[static_cast<size_t>(a)]) -
+                                     static_cast<double>(logits[static_cast<size_t>(b)])));
       }
     }
     return largest > 0 ? gap / largest : gap;
@@ -193,7 +202,8 @@ void check_graphs(const Model& left, const Model& right) {
   const auto& a = left.graph().nodes();
   const auto& b = right.graph().nodes();
   bool same = a.size() == b.size();
-  for (size_t i = 0; same && i < a.size(); ++i) same = a[i].name == b[i].name && a[i].cols == b[i].cols && a[i].kind == b[i].kind;
+  for (size_t i = 0; same && i < a.size(); ++i)
+    same = a[i].name == b[i].name && a[i].cols == b[i].cols && a[i].kind == b[i].kind;
   if (!same) fail(Status::kInvalidArgument, "diff: '{}' and '{}' are not the same model", left.name(), right.name());
 }
 
@@ -205,7 +215,8 @@ double log_sum(std::span<const float> logits) {
 }
 
 // The free run: both sides with their own values.
-void compare_logits(std::span<const float> left, std::span<const float> right, DiffReport& report, double& largest, double& worst) {
+void compare_logits(std::span<const float> left, std::span<const float> right, DiffReport& report, double& largest,
+                    double& worst) {
   const double l = log_sum(left), r = log_sum(right);
   double kl = 0;
   for (size_t i = 0; i < left.size(); ++i) {
@@ -220,8 +231,8 @@ void compare_logits(std::span<const float> left, std::span<const float> right, D
 
 }  // namespace
 
-DiffReport diff_models(const Model& left, const Model& right, std::span<const int32_t> tokens, const DiffOptions& options,
-                       const CancelToken* cancel) {
+DiffReport diff_models(const Model& left, const Model& right, std::span<const int32_t> tokens,
+                       const DiffOptions& options, const CancelToken* cancel) {
   check_graphs(left, right);
   DiffReport report;
   const bool exact = left.plan_options().activations == ActivationPrecision::kF32 &&
@@ -230,9 +241,12 @@ DiffReport diff_models(const Model& left, const Model& right, std::span<const in
   Comparison comparison(left, right, options, report);
   Session left_session(left), right_session(right), free_session(right);
   Scheduler left_scheduler(left), right_scheduler(right), free_scheduler(right);
-  left_scheduler.set_observer([&](const Graph&, int32_t node, const Operand& output) { comparison.left_node(node, output); });
-  right_scheduler.set_observer([&](const Graph&, int32_t node, const Operand& output) { comparison.right_node(node, output); });
-  const size_t chunk = std::min<size_t>({kChunk, static_cast<size_t>(left.max_rows()), static_cast<size_t>(right.max_rows())});
+  left_scheduler.set_observer(
+      [&](const Graph&, int32_t node, const Operand& output) { comparison.left_node(node, output); });
+  right_scheduler.set_observer(
+      [&](const Graph&, int32_t node, const Operand& output) { comparison.right_node(node, output); });
+  const size_t chunk =
+      std::min<size_t>({kChunk, static_cast<size_t>(left.max_rows()), static_cast<size_t>(right.max_rows())});
   double largest = 0, worst = 0;
   std::vector<float> left_logits;
   const auto run = [&](Scheduler& scheduler, Session& session, std::span<const int32_t> part, LogitsSink sink) {
@@ -244,7 +258,8 @@ DiffReport diff_models(const Model& left, const Model& right, std::span<const in
     const auto part = tokens.subspan(at, std::min(chunk, tokens.size() - at));
     comparison.set_position(static_cast<int>(at));
     left_logits.clear();
-    run(left_scheduler, left_session, part, [&](int, std::span<const float> row) { left_logits.insert(left_logits.end(), row.begin(), row.end()); });
+    run(left_scheduler, left_session, part,
+        [&](int, std::span<const float> row) { left_logits.insert(left_logits.end(), row.begin(), row.end()); });
     run(right_scheduler, right_session, part, {});
     size_t row_index = 0;
     run(free_scheduler, free_session, part, [&](int, std::span<const float> row) {

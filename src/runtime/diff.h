@@ -21,13 +21,13 @@ struct DiffOptions {
 };
 
 struct NodeDiff {
-  std::string name, op, left, right;        // kernels: "simd: gemv q4_0"
-  double error = 0;                         // max |right - left| / max |left|; NaN if anything is not finite on one side
+  std::string name, op, left, right;  // kernels: "simd: gemv q4_0"
+  double error = 0;                   // max |right - left| / max |left|; NaN if anything is not finite on one side
   double nmse = 0;
-  int64_t position = -1, column = -1;       // of the worst element
+  int64_t position = -1, column = -1;  // of the worst element
   float left_value = 0, right_value = 0;
-  int flips = 0;                            // routes with another set of experts
-  bool beyond = false;                      // of the tolerances
+  int flips = 0;        // routes with another set of experts
+  bool beyond = false;  // of the tolerances
 };
 
 struct RouteFlip {
@@ -38,17 +38,17 @@ struct RouteFlip {
 };
 
 struct DiffReport {
-  std::vector<NodeDiff> nodes;     // in execution order; those without an output (kv_store) are left out
-  int first_divergence = -1;       // index into nodes; -1: none beyond the tolerances
+  std::vector<NodeDiff> nodes;  // in execution order; those without an output (kv_store) are left out
+  int first_divergence = -1;    // index into nodes; -1: none beyond the tolerances
   std::vector<RouteFlip> flips;
-  double logits_error = 0;         // of the free run: max |right - left| / max |left|
-  double mean_kl = 0;              // of right's distribution from left's, nats
-  double same_top = 0;             // share of positions with the same best token
-  double tolerance = 0;            // the one that was used
+  double logits_error = 0;  // of the free run: max |right - left| / max |left|
+  double mean_kl = 0;       // of right's distribution from left's, nats
+  double same_top = 0;      // share of positions with the same best token
+  double tolerance = 0;     // the one that was used
 };
 
 // Throws Error kInvalidArgument if the graphs differ or the tokens do not fit.
-DiffReport diff_models(const Model& left, const Model& right, std::span<const int32_t> tokens, const DiffOptions& options = {},
-                       const CancelToken* cancel = nullptr);
+DiffReport diff_models(const Model& left, const Model& right, std::span<const int32_t> tokens,
+                       const DiffOptions& options = {}, const CancelToken* cancel = nullptr);
 
 }  // namespace moiety

@@ -27,17 +27,23 @@ bool run_queue(Scheduler& scheduler, Session& session, const CancelToken* cancel
 
 const char* stop_reason_name(StopReason reason) {
   switch (reason) {
-    case StopReason::kEndOfSequence: return "end of sequence";
-    case StopReason::kMaxTokens: return "token limit";
-    case StopReason::kContextFull: return "context is full";
-    case StopReason::kCallback: return "stopped by the caller";
-    case StopReason::kCancelled: return "cancelled";
+    case StopReason::kEndOfSequence:
+      return "end of sequence";
+    case StopReason::kMaxTokens:
+      return "token limit";
+    case StopReason::kContextFull:
+      return "context is full";
+    case StopReason::kCallback:
+      return "stopped by the caller";
+    case StopReason::kCancelled:
+      return "cancelled";
   }
   return "?";
 }
 
-GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
-                        const std::function<bool(int32_t)>& on_token, const CancelToken* cancel) {
+GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const int32_t> prompt,
+                        const GenerateOptions& options, const std::function<bool(int32_t)>& on_token,
+                        const CancelToken* cancel) {
   GenerateResult result;
   result.prompt_tokens = static_cast<int>(prompt.size());
   auto start = std::chrono::steady_clock::now();

@@ -8,7 +8,7 @@
 namespace moiety {
 
 struct GenerateOptions {
-  int max_tokens = -1;      // -1: until another reason stops it
+  int max_tokens = -1;  // -1: until another reason stops it
   bool ignore_eos = false;
 };
 
@@ -17,14 +17,15 @@ const char* stop_reason_name(StopReason reason);
 
 struct GenerateResult {
   StopReason reason = StopReason::kMaxTokens;
-  int prompt_tokens = 0, generated = 0;       // generated: tokens given to the callback
+  int prompt_tokens = 0, generated = 0;  // generated: tokens given to the callback
   double prompt_seconds = 0, generate_seconds = 0;
 };
 
 // `on_token` gets each new token and says whether to go on; an end-of-sequence token is not passed (unless ignored).
-// Throws Error: what submit() throws for the prompt (kContextFull if it does not fit), kNumeric. Cancelling is a reason,
-// not an error; the session then holds the tokens that were run.
-GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const int32_t> prompt, const GenerateOptions& options,
-                        const std::function<bool(int32_t)>& on_token, const CancelToken* cancel = nullptr);
+// Throws Error: what submit() throws for the prompt (kContextFull if it does not fit), kNumeric. Cancelling is a
+// reason, not an error; the session then holds the tokens that were run.
+GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const int32_t> prompt,
+                        const GenerateOptions& options, const std::function<bool(int32_t)>& on_token,
+                        const CancelToken* cancel = nullptr);
 
 }  // namespace moiety

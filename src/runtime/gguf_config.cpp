@@ -21,10 +21,13 @@ class Keys {
       if (otherwise) return *otherwise;
       fail(Status::kFormat, "{}: {} is missing", subject_, full(key));
     }
-    if (*value < INT32_MIN || *value > INT32_MAX) fail(Status::kFormat, "{}: {} is {}, expected a count below 2^31", subject_, full(key), *value);
+    if (*value < INT32_MIN || *value > INT32_MAX)
+      fail(Status::kFormat, "{}: {} is {}, expected a count below 2^31", subject_, full(key), *value);
     return static_cast<int>(*value);
   }
-  double number(std::string_view key, double otherwise) const { return metadata_.number(full(key)).value_or(otherwise); }
+  double number(std::string_view key, double otherwise) const {
+    return metadata_.number(full(key)).value_or(otherwise);
+  }
   std::optional<double> number(std::string_view key) const { return metadata_.number(full(key)); }
   std::optional<std::string> string(std::string_view key) const { return metadata_.string(full(key)); }
   std::optional<bool> boolean(std::string_view key) const { return metadata_.boolean(full(key)); }
@@ -42,11 +45,17 @@ class Keys {
   const std::string& subject_;
 };
 
-struct Family { std::string_view gguf, dense, sparse; bool interleaved; };
+struct Family {
+  std::string_view gguf, dense, sparse;
+  bool interleaved;
+};
 // The llama and granite converters permute q and k so that rope turns neighbours: (2i, 2i + 1).
-constexpr std::array<Family, 6> kFamilies{{{"olmoe", "", "olmoe", false}, {"llama", "llama", "mixtral", true},
-    {"qwen3moe", "", "qwen3_moe", false}, {"qwen3", "qwen3", "", false}, {"granitemoe", "", "granitemoe", true},
-    {"granite", "granite", "", true}}};
+constexpr std::array<Family, 6> kFamilies{{{"olmoe", "", "olmoe", false},
+                                           {"llama", "llama", "mixtral", true},
+                                           {"qwen3moe", "", "qwen3_moe", false},
+                                           {"qwen3", "qwen3", "", false},
+                                           {"granitemoe", "", "granitemoe", true},
+                                           {"granite", "granite", "", true}}};
 
 // YaRN's magnitude in llama.cpp is attn_factor * (1 + 0.1 ln factor).
 void read_rope(const Keys& k, const TensorFacts& facts, Config& c) {
@@ -54,7 +63,8 @@ void read_rope(const Keys& k, const TensorFacts& facts, Config& c) {
   r.theta = k.number("rope.freq_base", 10000);
   const int rotated = k.count("rope.dimension_count", c.head_dim);
   if (c.head_dim < 1 || rotated < 1 || rotated > c.head_dim) {
-    fail(Status::kFormat, "{}: {} is {}, expected 1 to head_dim {}", k.subject(), k.full("rope.dimension_count"), rotated, c.head_dim);
+    fail(Status::kFormat, "{}: {} is {}, expected 1 to head_dim {}", k.subject(), k.full("rope.dimension_count"),
+         rotated, c.head_dim);
   }
   r.partial = static_cast<double>(rotated) / c.head_dim;
   const std::string type = k.string("rope.scaling.type").value_or("none");
@@ -72,7 +82,8 @@ void read_rope(const Keys& k, const TensorFacts& facts, Config& c) {
     r.kind = RopeKind::kLongRope;
     r.attention_factor = attention.value_or(1);
   } else if (type != "none") {
-    fail(Status::kUnsupported, "{}: rope scaling '{}' is not supported (none, linear, yarn, longrope)", k.subject(), printable(type));
+    fail(Status::kUnsupported, "{}: rope scaling '{}' is not supported (none, linear, yarn, longrope)", k.subject(),
+         printable(type));
   }
   r.divisors = facts.rope_divisors;
   if (r.kind == RopeKind::kLongRope) r.short_factor = facts.rope_short, r.long_factor = facts.rope_long;
@@ -94,11 +105,14 @@ void read_experts(const Keys& k, Config& c) {
   c.ffn_width = 0;
   // As llama.cpp routes them: OLMoE's weights raw, Mixtral's and Qwen3's renormalised.
   c.renormalise = k.boolean("expert_weights_norm").value_or(c.architecture != "olmoe");
-  for (std::string_view key : {"expert_shared_count", "expert_shared_feed_forward_length", "leading_dense_block_count"}) k.must_be_off(key);
+  for (std::string_view key : {"expert_shared_count", "expert_shared_feed_forward_length", "leading_dense_block_count"})
+    k.must_be_off(key);
   const double scale = k.number("expert_weights_scale", 0);
-  if (scale != 0 && scale != 1) fail(Status::kUnsupported, "{}: {} = {} is not supported", k.subject(), k.full("expert_weights_scale"), scale);
+  if (scale != 0 && scale != 1)
+    fail(Status::kUnsupported, "{}: {} = {} is not supported", k.subject(), k.full("expert_weights_scale"), scale);
   if (const int gating = k.count("expert_gating_func", 1); gating > 1) {
-    fail(Status::kUnsupported, "{}: {} = {} is not supported (1: softmax)", k.subject(), k.full("expert_gating_func"), gating);
+    fail(Status::kUnsupported, "{}: {} = {} is not supported (1: softmax)", k.subject(), k.full("expert_gating_func"),
+         gating);
   }
 }
 
@@ -107,7 +121,8 @@ void read_experts(const Keys& k, Config& c) {
 Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, const std::string& subject) {
   const std::string arch = metadata.string("general.architecture").value_or("");
   const auto family = std::ranges::find(kFamilies, std::string_view(arch), &Family::gguf);
-  if (family == kFamilies.end()) fail(Status::kUnsupported, "{}: architecture '{}' is not supported", subject, printable(arch));
+  if (family == kFamilies.end())
+    fail(Status::kUnsupported, "{}: architecture '{}' is not supported", subject, printable(arch));
   const Keys k(metadata, arch, subject);
   const bool sparse = family->dense.empty() || (!family->sparse.empty() && k.count("expert_count", 0) != 0);
   Config c;
@@ -124,7 +139,8 @@ Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, con
     fail(Status::kUnsupported, "{}: keys and values of different lengths are not supported", subject);
   }
   c.context = k.count("context_length");
-  if (facts.vocab < 1 || facts.vocab > INT32_MAX) fail(Status::kFormat, "{}: token_embd.weight has {} rows", subject, facts.vocab);
+  if (facts.vocab < 1 || facts.vocab > INT32_MAX)
+    fail(Status::kFormat, "{}: token_embd.weight has {} rows", subject, facts.vocab);
   c.vocab = static_cast<int>(facts.vocab);
   c.ffn_width = k.count("feed_forward_length", 0);
   c.eps = static_cast<float>(k.number("attention.layer_norm_rms_epsilon", 1e-6));
@@ -132,15 +148,18 @@ Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, con
   c.tied_head = !facts.has_output;
   c.attention_bias = facts.attention_bias, c.mlp_bias = facts.mlp_bias;
   c.rope.interleaved = family->interleaved;
-  for (std::string_view key : {"attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"}) k.must_be_off(key);
+  for (std::string_view key : {"attn_logit_softcapping", "final_logit_softcapping", "attention.max_alibi_bias"})
+    k.must_be_off(key);
   if (sparse) read_experts(k, c);
   if (arch.starts_with("granite")) read_granite(k, c);
   const int window = k.count("attention.sliding_window", 0);
   if (window != 0 && c.layers >= 1 && c.layers <= 65536) c.windows.assign(static_cast<size_t>(c.layers), window);
   read_rope(k, facts, c);
-  for (std::string_view key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+  for (std::string_view key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     const auto id = metadata.integer(key);
-    if (id && *id >= 0 && *id < c.vocab && std::ranges::find(c.stop_ids, static_cast<int32_t>(*id)) == c.stop_ids.end()) {
+    if (id && *id >= 0 && *id < c.vocab &&
+        std::ranges::find(c.stop_ids, static_cast<int32_t>(*id)) == c.stop_ids.end()) {
       c.stop_ids.push_back(static_cast<int32_t>(*id));
     }
   }
@@ -169,10 +188,18 @@ std::optional<std::string> canonical_gguf_name(std::string_view architecture, st
     return mixtral ? "w2" : "down_proj";
   };
   const auto made = [&](const std::string& middle) { return fmt::format("model.layers.{}.{}{}", layer, middle, kind); };
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kPlain{{{"attn_norm", "input_layernorm"},
-      {"ffn_norm", "post_attention_layernorm"}, {"attn_q", "self_attn.q_proj"}, {"attn_k", "self_attn.k_proj"},
-      {"attn_v", "self_attn.v_proj"}, {"attn_output", "self_attn.o_proj"}, {"attn_q_norm", "self_attn.q_norm"},
-      {"attn_k_norm", "self_attn.k_norm"}, {"ffn_gate", "mlp.gate_proj"}, {"ffn_up", "mlp.up_proj"}, {"ffn_down", "mlp.down_proj"}}};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kPlain{
+      {{"attn_norm", "input_layernorm"},
+       {"ffn_norm", "post_attention_layernorm"},
+       {"attn_q", "self_attn.q_proj"},
+       {"attn_k", "self_attn.k_proj"},
+       {"attn_v", "self_attn.v_proj"},
+       {"attn_output", "self_attn.o_proj"},
+       {"attn_q_norm", "self_attn.q_norm"},
+       {"attn_k_norm", "self_attn.k_norm"},
+       {"ffn_gate", "mlp.gate_proj"},
+       {"ffn_up", "mlp.up_proj"},
+       {"ffn_down", "mlp.down_proj"}}};
   for (const auto& [from, to] : kPlain) {
     if (part == from) return made(std::string(to));
   }
@@ -181,7 +208,8 @@ std::optional<std::string> canonical_gguf_name(std::string_view architecture, st
   for (std::string_view role : {"gate", "up", "down"}) {
     if (part == fmt::format("ffn_{}_exps", role)) return made(moe + "experts." + std::string(expert_name(role)));
     const std::string older = fmt::format("ffn_{}.", role);  // one tensor an expert: "ffn_gate.7"
-    if (part.starts_with(older)) return made(fmt::format("{}experts.{}.{}", moe, part.substr(older.size()), expert_name(role)));
+    if (part.starts_with(older))
+      return made(fmt::format("{}experts.{}.{}", moe, part.substr(older.size()), expert_name(role)));
   }
   return std::nullopt;
 }

@@ -10,11 +10,12 @@
 
 namespace moiety {
 
-// What the metadata says, by key: an implementation reads one file format. A value of the wrong type is an Error kFormat.
+// What the metadata says, by key: an implementation reads one file format. A value of the wrong type is an Error
+// kFormat.
 class MetadataSource {
  public:
   virtual ~MetadataSource() = default;
-  virtual std::optional<int64_t> integer(std::string_view key) const = 0;   // a list counts if all its values are equal
+  virtual std::optional<int64_t> integer(std::string_view key) const = 0;  // a list counts if all its values are equal
   virtual std::optional<double> number(std::string_view key) const = 0;
   virtual std::optional<bool> boolean(std::string_view key) const = 0;
   virtual std::optional<std::string> string(std::string_view key) const = 0;
@@ -22,8 +23,8 @@ class MetadataSource {
 
 // What the tensors say, where the metadata is silent.
 struct TensorFacts {
-  int64_t vocab = 0;           // rows of token_embd
-  bool has_output = false;     // output.weight: without it the head is tied
+  int64_t vocab = 0;        // rows of token_embd
+  bool has_output = false;  // output.weight: without it the head is tied
   bool attention_bias = false, mlp_bias = false;
   std::vector<float> rope_divisors, rope_short, rope_long;  // rope_freqs, rope_factors_short, rope_factors_long
 };

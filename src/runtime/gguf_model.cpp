@@ -29,7 +29,8 @@ class GgufKeys : public MetadataSource {
   std::optional<double> number(std::string_view key) const override {
     const GgufValue* value = metadata_.find(key);
     if (!value) return std::nullopt;
-    if (value->type == GgufType::kF32 || value->type == GgufType::kF64) return static_cast<double>(*metadata_.get_f32(key));
+    if (value->type == GgufType::kF32 || value->type == GgufType::kF64)
+      return static_cast<double>(*metadata_.get_f32(key));
     if (value->type == GgufType::kBool) return *metadata_.get_bool(key) ? 1 : 0;
     return static_cast<double>(*integer(key));
   }
@@ -47,7 +48,8 @@ std::vector<float> small_floats(const GgufFile& file, std::string_view name) {
   const GgufTensor* tensor = file.find(name);
   if (!tensor) return {};
   const Tensor view = file.view(*tensor);
-  if (view.rank != 1 || view.elements() > 65536) fail(Status::kFormat, "{}: has shape {}, expected a short list", file.where(*tensor), shape_string(view));
+  if (view.rank != 1 || view.elements() > 65536)
+    fail(Status::kFormat, "{}: has shape {}, expected a short list", file.where(*tensor), shape_string(view));
   std::vector<float> values(static_cast<size_t>(view.elements()));
   decode(view.dtype, view.data, values.data(), view.elements());
   return values;
@@ -55,7 +57,8 @@ std::vector<float> small_floats(const GgufFile& file, std::string_view name) {
 
 TensorFacts facts_of(const GgufFile& file) {
   TensorFacts facts;
-  if (const GgufTensor* table = file.find("token_embd.weight"); table && table->rank == 2) facts.vocab = table->shape[0];
+  if (const GgufTensor* table = file.find("token_embd.weight"); table && table->rank == 2)
+    facts.vocab = table->shape[0];
   facts.has_output = file.find("output.weight") != nullptr;
   facts.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   facts.mlp_bias = file.find("blk.0.ffn_up.bias") != nullptr;
@@ -69,7 +72,8 @@ void read_tokenizer(const GgufFile& file, const std::string& subject, ModelSourc
   const GgufMetadata& m = file.metadata;
   const std::string model(m.get_string("tokenizer.ggml.model").value_or("none"));
   if (model != "gpt2" && model != "llama") {
-    if (model != "none" && model != "no_vocab") out.warnings.push_back(fmt::format("{}: tokenizer '{}' is not supported", subject, printable(model)));
+    if (model != "none" && model != "no_vocab")
+      out.warnings.push_back(fmt::format("{}: tokenizer '{}' is not supported", subject, printable(model)));
     return;
   }
   GgufVocabulary vocabulary = check_gguf_vocabulary(m);
@@ -96,7 +100,9 @@ void read_tokenizer(const GgufFile& file, const std::string& subject, ModelSourc
   }
 }
 
-bool used_elsewhere(std::string_view name) { return name.starts_with("rope_freqs.") || name.starts_with("rope_factors_"); }
+bool used_elsewhere(std::string_view name) {
+  return name.starts_with("rope_freqs.") || name.starts_with("rope_factors_");
+}
 
 }  // namespace
 
@@ -110,7 +116,8 @@ ModelSource read_gguf_model(const std::filesystem::path& path) {
   for (const GgufTensor& tensor : file.tensors) {
     const std::string own(tensor.name);
     const auto canonical = canonical_gguf_name(out.config.architecture, own);
-    if (!canonical && !used_elsewhere(own)) out.warnings.push_back(fmt::format("{}: tensor '{}' is not used", out.name, printable(own)));
+    if (!canonical && !used_elsewhere(own))
+      out.warnings.push_back(fmt::format("{}: tensor '{}' is not used", out.name, printable(own)));
     out.store.add(canonical.value_or(own), {file.view(tensor), MemoryClass::kMapped, file.where(tensor), own});
   }
   read_tokenizer(file, out.name, out);

@@ -11,28 +11,103 @@ namespace moiety {
 namespace {
 
 // Keys that say nothing about the numbers of inference: training, bookkeeping, Python's own switches.
-constexpr std::string_view kHarmless[] = {
-    "torch_dtype", "dtype", "transformers_version", "use_cache", "initializer_range", "attention_dropout",
-    "output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "pad_token_id", "bos_token_id", "pretraining_tp",
-    "_name_or_path", "return_dict", "return_dict_in_generate", "output_hidden_states", "output_attentions", "problem_type",
-    "id2label", "label2id", "chunk_size_feed_forward", "auto_map", "unsloth_version", "unsloth_fixed", "_attn_implementation",
-    "attn_implementation", "_attn_implementation_autoset", "resid_pdrop", "embd_pdrop", "hidden_dropout", "use_return_dict",
-    "gradient_checkpointing", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "sep_token_id",
-    "decoder_start_token_id", "torchscript", "use_bfloat16", "max_length", "min_length", "do_sample", "temperature", "top_k",
-    "top_p", "typical_p", "repetition_penalty", "num_beams", "architectures", "model_type", "rope_theta", "partial_rotary_factor",
-    "max_window_layers"};
+constexpr std::string_view kHarmless[] = {"torch_dtype",
+                                          "dtype",
+                                          "transformers_version",
+                                          "use_cache",
+                                          "initializer_range",
+                                          "attention_dropout",
+                                          "output_router_logits",
+                                          "router_aux_loss_coef",
+                                          "router_jitter_noise",
+                                          "pad_token_id",
+                                          "bos_token_id",
+                                          "pretraining_tp",
+                                          "_name_or_path",
+                                          "return_dict",
+                                          "return_dict_in_generate",
+                                          "output_hidden_states",
+                                          "output_attentions",
+                                          "problem_type",
+                                          "id2label",
+                                          "label2id",
+                                          "chunk_size_feed_forward",
+                                          "auto_map",
+                                          "unsloth_version",
+                                          "unsloth_fixed",
+                                          "_attn_implementation",
+                                          "attn_implementation",
+                                          "_attn_implementation_autoset",
+                                          "resid_pdrop",
+                                          "embd_pdrop",
+                                          "hidden_dropout",
+                                          "use_return_dict",
+                                          "gradient_checkpointing",
+                                          "finetuning_task",
+                                          "task_specific_params",
+                                          "tokenizer_class",
+                                          "prefix",
+                                          "sep_token_id",
+                                          "decoder_start_token_id",
+                                          "torchscript",
+                                          "use_bfloat16",
+                                          "max_length",
+                                          "min_length",
+                                          "do_sample",
+                                          "temperature",
+                                          "top_k",
+                                          "top_p",
+                                          "typical_p",
+                                          "repetition_penalty",
+                                          "num_beams",
+                                          "architectures",
+                                          "model_type",
+                                          "rope_theta",
+                                          "partial_rotary_factor",
+                                          "max_window_layers"};
 
 // Keys of other models that would change numbers: fine only when they are off.
-constexpr std::string_view kMustBeOff[] = {
-    "quantization_config", "is_encoder_decoder", "add_cross_attention", "cross_attention_hidden_size", "tie_encoder_decoder",
-    "attention_chunk_size", "attn_logit_softcapping", "final_logit_softcapping", "shared_expert_intermediate_size",
-    "shared_intermediate_size", "n_shared_experts", "num_shared_experts", "clip_qkv", "sliding_window", "use_sliding_window",
-    "attention_bias", "mlp_bias", "qkv_bias", "use_bias", "bias", "q_lora_rank", "kv_lora_rank", "n_group", "topk_group",
-    "rope_interleaved", "rope_interleave", "use_qk_norm", "qk_layernorm", "pruned_heads", "mamba_d_state", "adapters",
-    "layer_types", "swiglu_limit", "no_rope_layers", "num_nextn_predict_layers", "mlp_only_layers", "norm_topk_prob"};
+constexpr std::string_view kMustBeOff[] = {"quantization_config",
+                                           "is_encoder_decoder",
+                                           "add_cross_attention",
+                                           "cross_attention_hidden_size",
+                                           "tie_encoder_decoder",
+                                           "attention_chunk_size",
+                                           "attn_logit_softcapping",
+                                           "final_logit_softcapping",
+                                           "shared_expert_intermediate_size",
+                                           "shared_intermediate_size",
+                                           "n_shared_experts",
+                                           "num_shared_experts",
+                                           "clip_qkv",
+                                           "sliding_window",
+                                           "use_sliding_window",
+                                           "attention_bias",
+                                           "mlp_bias",
+                                           "qkv_bias",
+                                           "use_bias",
+                                           "bias",
+                                           "q_lora_rank",
+                                           "kv_lora_rank",
+                                           "n_group",
+                                           "topk_group",
+                                           "rope_interleaved",
+                                           "rope_interleave",
+                                           "use_qk_norm",
+                                           "qk_layernorm",
+                                           "pruned_heads",
+                                           "mamba_d_state",
+                                           "adapters",
+                                           "layer_types",
+                                           "swiglu_limit",
+                                           "no_rope_layers",
+                                           "num_nextn_predict_layers",
+                                           "mlp_only_layers",
+                                           "norm_topk_prob"};
 
-constexpr std::string_view kMustBeOne[] = {"embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale",
-                                           "attention_multiplier", "decoder_sparse_step", "routed_scaling_factor"};
+constexpr std::string_view kMustBeOne[] = {"embedding_multiplier", "residual_multiplier",  "logits_scaling",
+                                           "logit_scale",          "attention_multiplier", "decoder_sparse_step",
+                                           "routed_scaling_factor"};
 
 Activation activation_of(JsonFields& f) {
   const std::string name = f.string("hidden_act").value_or("silu");
@@ -40,17 +115,23 @@ Activation activation_of(JsonFields& f) {
   if (name == "gelu") return Activation::kGelu;
   if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
-  fail(Status::kUnsupported, "{}: hidden_act '{}' is not supported (silu, gelu, gelu_pytorch_tanh, relu)", f.subject(), printable(name));
+  fail(Status::kUnsupported, "{}: hidden_act '{}' is not supported (silu, gelu, gelu_pytorch_tanh, relu)", f.subject(),
+       printable(name));
 }
 
 RopeKind rope_kind(const std::string& name, const std::string& subject) {
   constexpr std::array<std::pair<std::string_view, RopeKind>, 7> kKinds{{{"default", RopeKind::kDefault},
-      {"linear", RopeKind::kLinear}, {"dynamic", RopeKind::kDynamic}, {"yarn", RopeKind::kYarn},
-      {"longrope", RopeKind::kLongRope}, {"su", RopeKind::kLongRope}, {"llama3", RopeKind::kLlama3}}};
+                                                                         {"linear", RopeKind::kLinear},
+                                                                         {"dynamic", RopeKind::kDynamic},
+                                                                         {"yarn", RopeKind::kYarn},
+                                                                         {"longrope", RopeKind::kLongRope},
+                                                                         {"su", RopeKind::kLongRope},
+                                                                         {"llama3", RopeKind::kLlama3}}};
   for (const auto& [known, kind] : kKinds) {
     if (known == name) return kind;
   }
-  fail(Status::kUnsupported, "{}: rope type '{}' is not supported (default, linear, dynamic, yarn, longrope, llama3)", subject, printable(name));
+  fail(Status::kUnsupported, "{}: rope type '{}' is not supported (default, linear, dynamic, yarn, longrope, llama3)",
+       subject, printable(name));
 }
 
 std::vector<float> floats(const std::optional<std::vector<double>>& values) {
@@ -102,7 +183,8 @@ void read_rope(JsonFields& f, Config& c, double default_theta, std::vector<std::
   r.short_factor = floats(s.numbers("short_factor"));
   r.long_factor = floats(s.numbers("long_factor"));
   if (r.kind == RopeKind::kDefault) r.attention_factor.reset();  // transformers ignores it there
-  for (const std::string& key : s.unused()) warnings.push_back(fmt::format("{}: unknown key '{}' is ignored", s.subject(), printable(key)));
+  for (const std::string& key : s.unused())
+    warnings.push_back(fmt::format("{}: unknown key '{}' is ignored", s.subject(), printable(key)));
 }
 
 void read_common(JsonFields& f, Config& c) {
@@ -119,7 +201,9 @@ void read_common(JsonFields& f, Config& c) {
   if (const auto dim = f.integer("head_dim")) {
     c.head_dim = f.count("head_dim");
   } else if (c.heads > 0) {
-    if (c.width % c.heads != 0) fail(Status::kFormat, "{}: hidden_size {} is no multiple of {} heads and there is no head_dim", f.subject(), c.width, c.heads);
+    if (c.width % c.heads != 0)
+      fail(Status::kFormat, "{}: hidden_size {} is no multiple of {} heads and there is no head_dim", f.subject(),
+           c.width, c.heads);
     c.head_dim = c.width / c.heads;
   }
 }
@@ -132,13 +216,15 @@ int experts_of(JsonFields& f) {
   }
   if (first < 0 && second < 0) fail(Status::kFormat, "{}: num_experts is missing", f.subject());
   const int experts = std::max(first, second);
-  if (experts < 1 || experts > 65536) fail(Status::kFormat, "{}: num_experts is {}, expected 1 to 65536", f.subject(), experts);
+  if (experts < 1 || experts > 65536)
+    fail(Status::kFormat, "{}: num_experts is {}, expected 1 to 65536", f.subject(), experts);
   return experts;
 }
 
 int window_of(JsonFields& f) {
   const auto window = f.integer("sliding_window");
-  if (window && (*window < 1 || *window > INT32_MAX)) fail(Status::kFormat, "{}: sliding_window is {}, expected 1 to 2^31-1 or null", f.subject(), *window);
+  if (window && (*window < 1 || *window > INT32_MAX))
+    fail(Status::kFormat, "{}: sliding_window is {}, expected 1 to 2^31-1 or null", f.subject(), *window);
   return static_cast<int>(window.value_or(0));
 }
 
@@ -154,7 +240,8 @@ void read_layer_types(JsonFields& f, Config& c, int window, int first_layer) {
     if (type != "full_attention" && type != "sliding_attention") {
       fail(Status::kUnsupported, "{}: layer type '{}' is not supported", f.subject(), printable(type));
     }
-    if (type == "sliding_attention" && window == 0) fail(Status::kFormat, "{}: layer_types asks for a sliding window but there is none", f.subject());
+    if (type == "sliding_attention" && window == 0)
+      fail(Status::kFormat, "{}: layer_types asks for a sliding window but there is none", f.subject());
     c.windows.push_back(type == "sliding_attention" ? window : 0);
   }
 }
@@ -230,7 +317,8 @@ void judge_unused(const JsonFields& f, std::vector<std::string>& warnings) {
     if ((must_be_off && !f.null_or_false_or_zero(key)) || (must_be_one && !f.equals(key, 1))) {
       fail(Status::kUnsupported, "{}: {} = {} is not supported for this architecture", f.subject(), key, f.raw(key));
     }
-    if (!must_be_off && !must_be_one) warnings.push_back(fmt::format("{}: unknown key '{}' is ignored", f.subject(), printable(key)));
+    if (!must_be_off && !must_be_one)
+      warnings.push_back(fmt::format("{}: unknown key '{}' is ignored", f.subject(), printable(key)));
   }
 }
 

@@ -6,10 +6,12 @@
 
 namespace moiety {
 
-JsonFields::JsonFields(simdjson::dom::object object, std::string subject) : object_(object), subject_(std::move(subject)) {
+JsonFields::JsonFields(simdjson::dom::object object, std::string subject)
+    : object_(object), subject_(std::move(subject)) {
   std::unordered_set<std::string_view> seen;
   for (const auto& field : object_) {
-    if (!seen.insert(field.key).second) fail(Status::kFormat, "{}: key '{}' is there twice", subject_, printable(field.key));
+    if (!seen.insert(field.key).second)
+      fail(Status::kFormat, "{}: key '{}' is there twice", subject_, printable(field.key));
   }
 }
 
@@ -105,7 +107,8 @@ std::vector<int32_t> JsonFields::ids(std::string_view key) {
   std::vector<int32_t> ids;
   const auto take = [&](simdjson::dom::element item) {
     int64_t value;
-    if (item.get(value) != simdjson::SUCCESS || value < 0 || value > INT32_MAX) wrong(key, "a token id or a list of them");
+    if (item.get(value) != simdjson::SUCCESS || value < 0 || value > INT32_MAX)
+      wrong(key, "a token id or a list of them");
     ids.push_back(static_cast<int32_t>(value));
   };
   simdjson::dom::array array;

@@ -1,14 +1,14 @@
 // JsonFields: the fields of one JSON object, read by type, remembering which were asked for.
 #pragma once
 
+#include <simdjson.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
 #include <vector>
-
-#include <simdjson.h>
 
 namespace moiety {
 
@@ -23,10 +23,10 @@ class JsonFields {
   std::optional<double> number(std::string_view key);
   std::optional<bool> boolean(std::string_view key);
   std::optional<std::string> string(std::string_view key);
-  std::optional<std::vector<double>> numbers(std::string_view key);      // a list
+  std::optional<std::vector<double>> numbers(std::string_view key);  // a list
   std::optional<std::vector<std::string>> strings(std::string_view key);
   std::optional<JsonFields> object(std::string_view key);
-  std::vector<int32_t> ids(std::string_view key);                        // one id, a list of ids, or nothing
+  std::vector<int32_t> ids(std::string_view key);  // one id, a list of ids, or nothing
 
   // A count that must fit an int; `otherwise` where absent. Range checks are check_config's.
   int count(std::string_view key, std::optional<int> otherwise = std::nullopt);

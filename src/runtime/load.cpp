@@ -30,7 +30,8 @@ fs::path gguf_in(const fs::path& folder) {
   }
   if (files.empty()) return {};
   if (prefixes.size() > 1) {
-    fail(Status::kInvalidArgument, "{}: {} GGUF models in one folder, name one of the files", printable(folder.string()), prefixes.size());
+    fail(Status::kInvalidArgument, "{}: {} GGUF models in one folder, name one of the files",
+         printable(folder.string()), prefixes.size());
   }
   return *files.begin();
 }
@@ -51,7 +52,8 @@ ModelLocation find_model(const fs::path& path) {
   if (name.ends_with(".gguf")) return {ModelKind::kGguf, path};
   if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
     const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    if (!fs::exists(folder / "config.json", code)) fail(Status::kInvalidArgument, "{}: no config.json beside it", shown);
+    if (!fs::exists(folder / "config.json", code))
+      fail(Status::kInvalidArgument, "{}: no config.json beside it", shown);
     return {ModelKind::kHuggingFace, folder};
   }
   fail(Status::kInvalidArgument, "{}: expected a model folder, a .gguf file or a .safetensors file", shown);
@@ -59,7 +61,8 @@ ModelLocation find_model(const fs::path& path) {
 
 ModelSource read_model(const fs::path& path) {
   const ModelLocation location = find_model(path);
-  ModelSource source = location.kind == ModelKind::kGguf ? read_gguf_model(location.file) : read_hf_model(location.file);
+  ModelSource source =
+      location.kind == ModelKind::kGguf ? read_gguf_model(location.file) : read_hf_model(location.file);
   if (source.tokenizer) {  // its end-of-turn tokens end a text too
     std::vector<int32_t>& stops = source.config.stop_ids;
     std::set<int32_t> all(stops.begin(), stops.end());
@@ -71,7 +74,8 @@ ModelSource read_model(const fs::path& path) {
 
 std::unique_ptr<Model> load_model(const fs::path& path, const ModelOptions& options) {
   const auto poll = [&](float done) {
-    const bool cancelled = (options.cancel && options.cancel->cancelled()) || (options.progress && !options.progress(done));
+    const bool cancelled =
+        (options.cancel && options.cancel->cancelled()) || (options.progress && !options.progress(done));
     if (cancelled) fail(Status::kCancelled, "loading {} was cancelled", printable(path.string()));
   };
   poll(0);

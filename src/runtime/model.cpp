@@ -20,7 +20,8 @@ DType cache_type(std::optional<DType> asked, ActivationPrecision activations, co
 int default_context(const Config& c, std::vector<std::string>& warnings) {
   const int64_t original = c.rope.original_context;
   if (c.rope.kind != RopeKind::kLongRope || original <= 0 || original >= c.context) return c.context;
-  warnings.push_back(fmt::format("context is {}: a longer one, up to {}, takes the model's long rope factors", original, c.context));
+  warnings.push_back(
+      fmt::format("context is {}: a longer one, up to {}, takes the model's long rope factors", original, c.context));
   return static_cast<int>(original);
 }
 
@@ -43,7 +44,8 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
   }
   context_ = options.context > 0 ? options.context : default_context(c, source_.warnings);
   if (context_ > c.context) {
-    source_.warnings.push_back(fmt::format("context {} is longer than the {} that the model was made for", context_, c.context));
+    source_.warnings.push_back(
+        fmt::format("context {} is longer than the {} that the model was made for", context_, c.context));
   }
   max_rows_ = std::min<int64_t>(options.max_rows, context_);
   plan_options_.activations = options.activations;
@@ -155,7 +157,8 @@ std::vector<ExplainRow> Model::explain(int64_t tokens, int64_t context) const {
 
 std::string Model::effective_configuration() const {
   const Config& c = source_.config;
-  std::string out = fmt::format("model: {} ({}, {}), {} layers, width {}", source_.name, c.architecture, source_.format, c.layers, c.width);
+  std::string out = fmt::format("model: {} ({}, {}), {} layers, width {}", source_.name, c.architecture, source_.format,
+                                c.layers, c.width);
   if (c.experts > 0) out += fmt::format(", {} experts, top-{}", c.experts, c.active);
   out += fmt::format(", {:.1f} M parameters, {:.1f} M active\n", static_cast<double>(parameters()) / 1e6,
                      static_cast<double>(active_parameters()) / 1e6);
@@ -163,11 +166,13 @@ std::string Model::effective_configuration() const {
   for (const auto& backend : backends_) out += fmt::format(" {} ({})", backend->name(), backend->target());
   out += fmt::format("\nthreads: {} ({})\ntypes:", threads_->size(), threads_->name());
   for (const auto& [type, bytes] : bytes_by_type()) out += fmt::format(" {} {}", type, megabytes(bytes));
-  out += fmt::format("; activations {}; cache {}/{}\n", plan_options_.activations == ActivationPrecision::kF32 ? "f32" : "auto",
+  out += fmt::format("; activations {}; cache {}/{}\n",
+                     plan_options_.activations == ActivationPrecision::kF32 ? "f32" : "auto",
                      dtype_info(plan_options_.key_type).name, dtype_info(plan_options_.value_type).name);
   const MemoryUse use = memory();
-  out += fmt::format("memory: mapped {}, copied {}, repacked {}, cache {} a session of {} tokens, arena {}\n", megabytes(use.mapped),
-                     megabytes(use.copied), megabytes(use.repacked), megabytes(use.kv_session), context_, megabytes(use.arena));
+  out += fmt::format("memory: mapped {}, copied {}, repacked {}, cache {} a session of {} tokens, arena {}\n",
+                     megabytes(use.mapped), megabytes(use.copied), megabytes(use.repacked), megabytes(use.kv_session),
+                     context_, megabytes(use.arena));
   return out;
 }
 

@@ -18,11 +18,11 @@ class Tokenizer;
 
 struct ModelOptions {
   std::vector<std::string> backends{};  // in order, the first must run something; empty: the default list
-  std::string simd{};                 // a SIMD level's name; empty: the best that the CPU has
+  std::string simd{};                   // a SIMD level's name; empty: the best that the CPU has
   std::string thread_pool = "tbb";
-  int threads = 0;                    // 0: default_threads()
-  int context = 0;                    // tokens of a session; 0: the model's own (LongRoPE: its original one)
-  int64_t max_rows = 512;             // rows of one step (-ub)
+  int threads = 0;         // 0: default_threads()
+  int context = 0;         // tokens of a session; 0: the model's own (LongRoPE: its original one)
+  int64_t max_rows = 512;  // rows of one step (-ub)
   ActivationPrecision activations = ActivationPrecision::kAuto;
   std::optional<DType> key_type{}, value_type{};  // f32 or f16; absent: f16, f32 when activations are f32
   // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
@@ -64,7 +64,7 @@ class Model {
   const WeightStore& store() const { return source_.store; }
   const Graph& graph() const { return graph_; }
   const std::shared_ptr<const Tokenizer>& tokenizer() const { return source_.tokenizer; }  // null if it has none
-  const std::vector<int32_t>& stop_ids() const { return source_.config.stop_ids; }  // each ends a text
+  const std::vector<int32_t>& stop_ids() const { return source_.config.stop_ids; }         // each ends a text
   const std::string& name() const { return source_.name; }
   const std::string& format() const { return source_.format; }
   const std::vector<std::string>& warnings() const { return source_.warnings; }
@@ -81,7 +81,7 @@ class Model {
 
   MemoryUse memory() const;
   std::map<std::string, size_t> bytes_by_type() const;  // "q4_0" -> bytes of weights
-  int64_t parameters() const;         // values of all weights
+  int64_t parameters() const;                           // values of all weights
   int64_t active_parameters() const;  // of those that one token uses: k of E experts, one row of the embedding
   // What a step of `tokens` rows at context length `context` runs, node by node.
   std::vector<ExplainRow> explain(int64_t tokens, int64_t context) const;

@@ -24,7 +24,8 @@ constexpr auto kBetter = [](const auto& a, const auto& b) {
 
 void check_sampler_options(const SamplerOptions& o) {
   const auto check = [](const char* name, float value, float low, float high) {
-    if (!(value >= low && value <= high)) fail(Status::kInvalidArgument, "{} is {}, expected {} to {}", name, value, low, high);
+    if (!(value >= low && value <= high))
+      fail(Status::kInvalidArgument, "{} is {}, expected {} to {}", name, value, low, high);
   };
   check("temperature", o.temperature, 0, 1e6f);
   check("top-p", o.top_p, 0, 1e6f);
@@ -53,9 +54,7 @@ void Sampler::penalise(std::span<const int32_t> history) {
   }
 }
 
-int32_t Sampler::greedy() const {
-  return std::min_element(candidates_.begin(), candidates_.end(), kBetter)->id;
-}
+int32_t Sampler::greedy() const { return std::min_element(candidates_.begin(), candidates_.end(), kBetter)->id; }
 
 // Keeps the best candidates whose probabilities first add up to top_p. Only as many as needed are sorted.
 void Sampler::keep_top_p() {

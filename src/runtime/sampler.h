@@ -10,11 +10,11 @@ namespace moiety {
 
 struct SamplerOptions {
   float temperature = 0.8f;
-  int top_k = 40;             // 0 or less: all
-  float top_p = 0.95f;        // 1 or more: off
-  float min_p = 0.05f;        // 0: off
-  float repeat_penalty = 1;   // 1: off
-  int repeat_last_n = 64;     // tokens looked back at; 0: none, -1: all
+  int top_k = 40;            // 0 or less: all
+  float top_p = 0.95f;       // 1 or more: off
+  float min_p = 0.05f;       // 0: off
+  float repeat_penalty = 1;  // 1: off
+  int repeat_last_n = 64;    // tokens looked back at; 0: none, -1: all
   uint64_t seed = 0;
 };
 
@@ -33,7 +33,10 @@ class Sampler {
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t position);
 
  private:
-  struct Candidate { float logit; int32_t id; };
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
   void penalise(std::span<const int32_t> history);
   int32_t greedy() const;
   void keep_top_p();

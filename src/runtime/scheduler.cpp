@@ -78,10 +78,10 @@ bool Scheduler::failed(const Entry& entry, const Span& span) {
     const auto row = static_cast<size_t>(span.row + i);
     const int32_t node = batch_.status[row].failed_node;
     if (node < 0) continue;
-    entry.session->fail_with(Status::kNumeric,
-                             fmt::format("{}: a router logit of token {} at position {} is not finite",
-                                         model_.graph().nodes()[static_cast<size_t>(node)].name, batch_.ids[row],
-                                         batch_.positions[row]));
+    entry.session->fail_with(
+        Status::kNumeric,
+        fmt::format("{}: a router logit of token {} at position {} is not finite",
+                    model_.graph().nodes()[static_cast<size_t>(node)].name, batch_.ids[row], batch_.positions[row]));
     return true;
   }
   return false;

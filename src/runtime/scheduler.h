@@ -30,7 +30,10 @@ class Scheduler {
   // was queued. Throws kCancelled with the queue as it was. A session whose row fails gets status kNumeric and loses
   // its queue; its neighbours are untouched.
   bool step(const CancelToken* cancel = nullptr);
-  void run(const CancelToken* cancel = nullptr) { while (step(cancel)) {} }
+  void run(const CancelToken* cancel = nullptr) {
+    while (step(cancel)) {
+    }
+  }
 
   void set_observer(Observer observer) { observer_ = std::move(observer); }
   size_t arena_bytes() const { return executor_.arena_bytes(); }
@@ -43,7 +46,10 @@ class Scheduler {
     Want want;
     LogitsSink sink;
   };
-  struct Part { size_t entry; size_t count; };  // the next `count` tokens of an entry
+  struct Part {
+    size_t entry;
+    size_t count;
+  };  // the next `count` tokens of an entry
   std::vector<Part> choose() const;
   void fill(const std::vector<Part>& parts);
   void deliver(const std::vector<Part>& parts, const Tensor& logits);

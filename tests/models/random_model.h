@@ -21,14 +21,15 @@ enum class ExpertLayout { kSplit, kFusedPair, kFusedApart };
 
 struct RandomOptions {
   uint64_t seed = 1;
-  DType type = DType::kF32;          // of the matrices; norms stay f32
+  DType type = DType::kF32;  // of the matrices; norms stay f32
   ExpertLayout layout = ExpertLayout::kSplit;
-  float scale = 1;                   // of the matrices' values, times 1 / sqrt(columns)
+  float scale = 1;  // of the matrices' values, times 1 / sqrt(columns)
 };
 
 class RandomWeights {
  public:
-  RandomWeights(const Config& config, const RandomOptions& options) : c_(config), options_(options), random_(options.seed) {}
+  RandomWeights(const Config& config, const RandomOptions& options)
+      : c_(config), options_(options), random_(options.seed) {}
 
   WeightStore make() {
     matrix("model.embed_tokens.weight", {c_.vocab, c_.width}, 4);
@@ -64,7 +65,9 @@ class RandomWeights {
     const float deviation = options_.scale * scale / std::sqrt(static_cast<float>(shape.back()));
     add(name, normal(count, deviation), shape, options_.type);
   }
-  void vector(const std::string& name, int64_t size, float mean) { add(name, normal(size, 0.1f, mean), {size}, DType::kF32); }
+  void vector(const std::string& name, int64_t size, float mean) {
+    add(name, normal(size, 0.1f, mean), {size}, DType::kF32);
+  }
   void linear(const std::string& name, int64_t out, int64_t in, bool bias, float scale = 1) {
     matrix(name + ".weight", {out, in}, scale);
     if (bias) vector(name + ".bias", out, 0);
@@ -72,7 +75,8 @@ class RandomWeights {
 
   void add_layer(int layer) {
     const std::string p = "model.layers." + std::to_string(layer) + ".";
-    const int64_t q = static_cast<int64_t>(c_.heads) * c_.head_dim, kv = static_cast<int64_t>(c_.kv_heads) * c_.head_dim;
+    const int64_t q = static_cast<int64_t>(c_.heads) * c_.head_dim,
+                  kv = static_cast<int64_t>(c_.kv_heads) * c_.head_dim;
     vector(p + "input_layernorm.weight", c_.width, 1);
     vector(p + "post_attention_layernorm.weight", c_.width, 1);
     linear(p + "self_attn.q_proj", q, c_.width, c_.attention_bias);
@@ -129,7 +133,8 @@ inline ModelSource random_source(const Config& config, const RandomOptions& opti
   return source;
 }
 
-inline std::unique_ptr<Model> random_model(const Config& config, const ModelOptions& options = {}, const RandomOptions& random = {}) {
+inline std::unique_ptr<Model> random_model(const Config& config, const ModelOptions& options = {},
+                                           const RandomOptions& random = {}) {
   return std::make_unique<Model>(random_source(config, random), make_backends(options.backends, options.simd), options);
 }
 

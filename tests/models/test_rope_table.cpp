@@ -17,7 +17,8 @@ TEST_CASE("default, linear and partial frequencies") {
   RopeTable table = rope_table(rope, 64, 4096, 4096);
   REQUIRE(table.frequencies.size() == 32);
   CHECK(table.magnitude == 1);
-  for (int i = 0; i < 32; ++i) CHECK(near(table.frequencies[static_cast<size_t>(i)], std::pow(500000.0, -2.0 * i / 64)));
+  for (int i = 0; i < 32; ++i)
+    CHECK(near(table.frequencies[static_cast<size_t>(i)], std::pow(500000.0, -2.0 * i / 64)));
   rope.kind = RopeKind::kLinear, rope.factor = 4, rope.partial = 0.5;
   table = rope_table(rope, 64, 4096, 4096);
   REQUIRE(table.frequencies.size() == 16);

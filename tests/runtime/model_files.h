@@ -46,7 +46,8 @@ inline void write_safetensors(const std::filesystem::path& path, const WeightSto
     const char* type = t.dtype == DType::kF32 ? "F32" : t.dtype == DType::kBF16 ? "BF16" : "F16";
     std::string shape;
     for (int i = 0; i < t.rank; ++i) shape += (i ? "," : "") + std::to_string(t.dim(i));
-    header += fmt::format("{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", at ? "," : "", name, type, shape, at, at + t.bytes());
+    header += fmt::format("{}\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", at ? "," : "", name,
+                          type, shape, at, at + t.bytes());
     at += t.bytes();
   }
   header += "}";
@@ -62,13 +63,16 @@ inline void write_safetensors(const std::filesystem::path& path, const WeightSto
 }
 
 // An OLMoE folder of random weights.
-inline void write_olmoe_folder(const std::filesystem::path& folder, const Config& c, const RandomOptions& random, size_t shift = 0) {
+inline void write_olmoe_folder(const std::filesystem::path& folder, const Config& c, const RandomOptions& random,
+                               size_t shift = 0) {
   write_safetensors(folder / "model.safetensors", RandomWeights(c, random).make(), shift);
-  write_text(folder / "config.json", fmt::format(R"({{"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "hidden_size": {},
+  write_text(folder / "config.json",
+             fmt::format(R"({{"architectures": ["OlmoeForCausalLM"], "model_type": "olmoe", "hidden_size": {},
 "intermediate_size": {}, "max_position_embeddings": {}, "norm_topk_prob": {}, "num_attention_heads": {}, "num_key_value_heads": {},
 "num_experts": {}, "num_experts_per_tok": {}, "num_hidden_layers": {}, "rms_norm_eps": {}, "rope_theta": 10000.0,
 "tie_word_embeddings": {}, "vocab_size": {}, "eos_token_id": null}})",
-      c.width, c.expert_width, c.context, c.renormalise, c.heads, c.kv_heads, c.experts, c.active, c.layers, c.eps, c.tied_head, c.vocab));
+                         c.width, c.expert_width, c.context, c.renormalise, c.heads, c.kv_heads, c.experts, c.active,
+                         c.layers, c.eps, c.tied_head, c.vocab));
 }
 
 }  // namespace moiety::test

@@ -25,7 +25,8 @@ struct FakeMetadata : MetadataSource {
   std::optional<int64_t> integer(std::string_view key) const override { return get<int64_t>(key); }
   std::optional<double> number(std::string_view key) const override {
     const auto it = values.find(key);
-    if (it != values.end() && std::holds_alternative<int64_t>(it->second)) return static_cast<double>(std::get<int64_t>(it->second));
+    if (it != values.end() && std::holds_alternative<int64_t>(it->second))
+      return static_cast<double>(std::get<int64_t>(it->second));
     return get<double>(key);
   }
   std::optional<bool> boolean(std::string_view key) const override { return get<bool>(key); }
@@ -43,7 +44,15 @@ FakeMetadata base(const std::string& arch) {
   return m;
 }
 
-TensorFacts facts() { return {.vocab = 100, .has_output = true, .attention_bias = false, .mlp_bias = false, .rope_divisors = {}, .rope_short = {}, .rope_long = {}}; }
+TensorFacts facts() {
+  return {.vocab = 100,
+          .has_output = true,
+          .attention_bias = false,
+          .mlp_bias = false,
+          .rope_divisors = {},
+          .rope_short = {},
+          .rope_long = {}};
+}
 
 Status status_of(const FakeMetadata& m, const TensorFacts& f) {
   try {
@@ -112,9 +121,11 @@ TEST_CASE("rope scaling of GGUF files") {
 }
 
 TEST_CASE("hostile metadata is an error, never a crash") {
-  for (const char* key : {"block_count", "embedding_length", "attention.head_count", "attention.head_count_kv", "context_length",
-                          "expert_count", "expert_used_count", "feed_forward_length", "attention.key_length", "rope.dimension_count"}) {
-    for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{1} << 31, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()}) {
+  for (const char* key :
+       {"block_count", "embedding_length", "attention.head_count", "attention.head_count_kv", "context_length",
+        "expert_count", "expert_used_count", "feed_forward_length", "attention.key_length", "rope.dimension_count"}) {
+    for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{1} << 31, std::numeric_limits<int64_t>::max(),
+                                std::numeric_limits<int64_t>::min()}) {
       CAPTURE(key);
       CAPTURE(value);
       FakeMetadata m = base("olmoe");
@@ -150,8 +161,10 @@ TEST_CASE("tensor names") {
   CHECK(canonical_gguf_name("olmoe", "blk.3.ffn_gate_exps.weight") == "model.layers.3.mlp.experts.gate_proj.weight");
   CHECK(canonical_gguf_name("mixtral", "blk.3.ffn_down_exps.weight") == "model.layers.3.mlp.experts.w2.weight");
   CHECK(canonical_gguf_name("mixtral", "blk.3.ffn_up.7.weight") == "model.layers.3.mlp.experts.7.w3.weight");
-  CHECK(canonical_gguf_name("granitemoe", "blk.3.ffn_gate_inp.weight") == "model.layers.3.block_sparse_moe.router.layer.weight");
-  for (const char* name : {"", "blk.", "blk.x.attn_q.weight", "blk.-1.attn_q.weight", "blk.1.weight", "blk.99999999999.attn_q.weight", "blk.1.attn_z.weight"}) {
+  CHECK(canonical_gguf_name("granitemoe", "blk.3.ffn_gate_inp.weight") ==
+        "model.layers.3.block_sparse_moe.router.layer.weight");
+  for (const char* name : {"", "blk.", "blk.x.attn_q.weight", "blk.-1.attn_q.weight", "blk.1.weight",
+                           "blk.99999999999.attn_q.weight", "blk.1.attn_z.weight"}) {
     CHECK(!canonical_gguf_name("olmoe", name));
   }
 }

@@ -78,11 +78,13 @@ TEST_CASE("rope scaling of every kind") {
   };
   CHECK(rope(R"({"type": "linear", "factor": 2.0})").kind == RopeKind::kLinear);
   CHECK(rope(R"({"rope_type": "dynamic", "factor": 2.0})").factor == 2);
-  const RopeConfig llama = rope(R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+  const RopeConfig llama =
+      rope(R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192})");
   CHECK(llama.kind == RopeKind::kLlama3);
   CHECK(llama.original_context == 8192);
-  const RopeConfig yarn = rope(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "beta_fast": 16})");
+  const RopeConfig yarn =
+      rope(R"({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024, "beta_fast": 16})");
   CHECK(yarn.beta_fast == 16);
   CHECK(yarn.beta_slow == 1);
   CHECK(status_of(with(kOlmoe, "rope_scaling", R"({"rope_type": "longrope", "factor": 4.0})")) == Status::kFormat);
@@ -92,16 +94,23 @@ TEST_CASE("rope scaling of every kind") {
 }
 
 TEST_CASE("each architecture's own keys") {
-  const std::string base = R"("hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
+  const std::string base =
+      R"("hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
     "vocab_size": 100, "max_position_embeddings": 128)";
   const Config mixtral = read_hf_config(R"({"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2,
-    "sliding_window": 16, )" + base + "}", "config.json").config;
+    "sliding_window": 16, )" + base + "}",
+                                        "config.json")
+                             .config;
   CHECK(mixtral.expert_width == 128);
   CHECK(mixtral.window(3) == 16);
   CHECK(mixtral.rope.theta == 1e6);
-  const Config qwen = read_hf_config(R"({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "head_dim": 32,
+  const Config qwen =
+      read_hf_config(R"({"model_type": "qwen3_moe", "num_experts": 8, "num_experts_per_tok": 2, "head_dim": 32,
     "moe_intermediate_size": 48, "decoder_sparse_step": 2, "mlp_only_layers": [3], "norm_topk_prob": true,
-    "use_sliding_window": false, "sliding_window": 8, "max_window_layers": 2, )" + base + "}", "config.json").config;
+    "use_sliding_window": false, "sliding_window": 8, "max_window_layers": 2, )" +
+                         base + "}",
+                     "config.json")
+          .config;
   CHECK(qwen.head_dim == 32);
   CHECK(qwen.expert_width == 48);
   CHECK(qwen.windows.empty());
@@ -109,20 +118,29 @@ TEST_CASE("each architecture's own keys") {
   CHECK(!qwen.is_sparse(0));
   CHECK(!qwen.is_sparse(3));
   const Config dense = read_hf_config(R"({"model_type": "qwen3", "head_dim": 32, "use_sliding_window": true,
-    "sliding_window": 8, "max_window_layers": 2, )" + base + "}", "config.json").config;
+    "sliding_window": 8, "max_window_layers": 2, )" +
+                                          base + "}",
+                                      "config.json")
+                           .config;
   CHECK(dense.windows == std::vector<int>{0, 0, 8, 8});
-  const Config granite = read_hf_config(R"({"model_type": "granitemoe", "num_local_experts": 8, "num_experts_per_tok": 2,
+  const Config granite =
+      read_hf_config(R"({"model_type": "granitemoe", "num_local_experts": 8, "num_experts_per_tok": 2,
     "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "attention_multiplier": 0.015625, "logits_scaling": 8.0,
-    "tie_word_embeddings": true, )" + base + "}", "config.json").config;
+    "tie_word_embeddings": true, )" +
+                         base + "}",
+                     "config.json")
+          .config;
   CHECK(granite.logit_scale == 0.125f);
   CHECK(granite.attention_scale == 0.015625f);
   CHECK(granite.tied_head);
 }
 
 TEST_CASE("hostile hyper-parameters are errors, never crashes") {
-  for (const char* key : {"num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "vocab_size",
-                          "num_experts", "num_experts_per_tok", "intermediate_size", "max_position_embeddings"}) {
-    for (const char* value : {"0", "-1", "2147483648", "9223372036854775807", "18446744073709551615", "1e300", "1.5", "\"8\"", "[]", "true"}) {
+  for (const char* key :
+       {"num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "vocab_size", "num_experts",
+        "num_experts_per_tok", "intermediate_size", "max_position_embeddings"}) {
+    for (const char* value : {"0", "-1", "2147483648", "9223372036854775807", "18446744073709551615", "1e300", "1.5",
+                              "\"8\"", "[]", "true"}) {
       CAPTURE(key);
       CAPTURE(value);
       CHECK(status_of(with(kOlmoe, key, value)) == Status::kFormat);

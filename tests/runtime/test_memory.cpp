@@ -40,7 +40,8 @@ TEST_CASE("RssAnon after 128 tokens") {
   Scheduler scheduler(*model);
   Session session(*model, {.temperature = 0});
   const auto prompt = random_tokens(config.vocab, 8, 1);
-  const GenerateResult result = generate(scheduler, session, prompt, {.max_tokens = 128, .ignore_eos = true}, [](int32_t) { return true; });
+  const GenerateResult result =
+      generate(scheduler, session, prompt, {.max_tokens = 128, .ignore_eos = true}, [](int32_t) { return true; });
   CHECK(result.generated == 128);
   const size_t after = rss_anon();
   const size_t limit = session.cache().bytes() + file / 20;

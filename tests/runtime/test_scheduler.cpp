@@ -117,7 +117,8 @@ TEST_CASE("a full context is a clear stop") {
   }
   Session session(*model, {.temperature = 0});
   int count = 0;
-  const GenerateResult result = generate(scheduler, session, all.first(10), {.max_tokens = -1, .ignore_eos = true}, [&](int32_t) { return ++count < 1000; });
+  const GenerateResult result = generate(scheduler, session, all.first(10), {.max_tokens = -1, .ignore_eos = true},
+                                         [&](int32_t) { return ++count < 1000; });
   CHECK(result.reason == StopReason::kContextFull);
   CHECK(count == 7);  // six fit behind the prompt, and the last logits give one more
 }
@@ -133,10 +134,13 @@ TEST_CASE("a router logit that is not finite fails its own session alone") {
       Session good(model), bad(model), alone(model);
       const std::vector<int32_t> clean{1, 2, 3, 4}, poisoned{1, 2, 5, 4, 6};
       std::vector<float> expected, found;
-      scheduler.submit(alone, clean, Want::kAll, [&](int, std::span<const float> row) { expected.insert(expected.end(), row.begin(), row.end()); });
+      scheduler.submit(alone, clean, Want::kAll, [&](int, std::span<const float> row) {
+        expected.insert(expected.end(), row.begin(), row.end());
+      });
       scheduler.run();
       scheduler.submit(bad, poisoned, Want::kAll);
-      scheduler.submit(good, clean, Want::kAll, [&](int, std::span<const float> row) { found.insert(found.end(), row.begin(), row.end()); });
+      scheduler.submit(good, clean, Want::kAll,
+                       [&](int, std::span<const float> row) { found.insert(found.end(), row.begin(), row.end()); });
       scheduler.run();
       CHECK(found == expected);
       CHECK(bad.status() == Status::kNumeric);
@@ -145,7 +149,8 @@ TEST_CASE("a router logit that is not finite fails its own session alone") {
       CHECK(status_of([&] { scheduler.submit(bad, clean); }) == Status::kNumeric);
       bad.rewind(0);
       found.clear();
-      scheduler.submit(bad, clean, Want::kAll, [&](int, std::span<const float> row) { found.insert(found.end(), row.begin(), row.end()); });
+      scheduler.submit(bad, clean, Want::kAll,
+                       [&](int, std::span<const float> row) { found.insert(found.end(), row.begin(), row.end()); });
       scheduler.run();
       CHECK(found == expected);
     }
@@ -185,7 +190,10 @@ TEST_CASE("the same seed draws the same text, another seed another") {
     Scheduler scheduler(*model);
     Session session(*model, {.temperature = 1.5f, .seed = seed});
     std::vector<int32_t> out;
-    generate(scheduler, session, prompt, {.max_tokens = 20, .ignore_eos = true}, [&](int32_t id) { out.push_back(id); return true; });
+    generate(scheduler, session, prompt, {.max_tokens = 20, .ignore_eos = true}, [&](int32_t id) {
+      out.push_back(id);
+      return true;
+    });
     return out;
   };
   CHECK(text(1) == text(1));
@@ -200,14 +208,20 @@ TEST_CASE("stops: end of sequence, the callback, the cancel token") {
   std::vector<int32_t> out;
   Scheduler scheduler(*plain);
   Session session(*plain, {.temperature = 0});
-  generate(scheduler, session, prompt, {.max_tokens = 6}, [&](int32_t id) { out.push_back(id); return true; });
+  generate(scheduler, session, prompt, {.max_tokens = 6}, [&](int32_t id) {
+    out.push_back(id);
+    return true;
+  });
   REQUIRE(out.size() == 6);
   config.stop_ids = {out[2]};
   const auto stopping = random_model(config, options_for(1));
   Scheduler second(*stopping);
   Session other(*stopping, {.temperature = 0});
   std::vector<int32_t> until;
-  const GenerateResult result = generate(second, other, prompt, {.max_tokens = 6}, [&](int32_t id) { until.push_back(id); return true; });
+  const GenerateResult result = generate(second, other, prompt, {.max_tokens = 6}, [&](int32_t id) {
+    until.push_back(id);
+    return true;
+  });
   CHECK(result.reason == StopReason::kEndOfSequence);
   CHECK(until.size() <= 2);
   other.rewind(0);
@@ -215,8 +229,14 @@ TEST_CASE("stops: end of sequence, the callback, the cancel token") {
   CancelToken cancel;
   other.rewind(0);
   int count = 0;
-  CHECK(generate(second, other, prompt, {.max_tokens = 50, .ignore_eos = true}, [&](int32_t) { if (++count == 3) cancel.cancel(); return true; }, &cancel).reason ==
-        StopReason::kCancelled);
+  CHECK(generate(
+            second, other, prompt, {.max_tokens = 50, .ignore_eos = true},
+            [&](int32_t) {
+              if (++count == 3) cancel.cancel();
+              return true;
+            },
+            &cancel)
+            .reason == StopReason::kCancelled);
   CHECK(count == 3);
   other.rewind(0);
   CHECK(generate(second, other, prompt, {}, [](int32_t) { return true; }, &cancel).reason == StopReason::kCancelled);
