@@ -13,9 +13,9 @@ Offer prepare(const KvStore& op, const Context& from) {
   if (context.input_cols(0) != heads * head_dim || context.input_cols(1) != heads * head_dim)
     return refuse("kv_store: keys or values do not fit the cache");
   const auto run = [=, layer = op.layer, to_f16 = context.kernels.to_f16](const KernelCall& call) {
-    const auto put = [&](const float* from, DType type, std::byte* to) {
-      if (type == DType::kF16) to_f16(from, head_dim, reinterpret_cast<uint16_t*>(to));
-      else std::memcpy(to, from, static_cast<size_t>(head_dim) * sizeof(float));
+    const auto put = [&](const float* row, DType type, std::byte* to) {
+      if (type == DType::kF16) to_f16(row, head_dim, reinterpret_cast<uint16_t*>(to));
+      else std::memcpy(to, row, static_cast<size_t>(head_dim) * sizeof(float));
     };
     for (const Span& span : call.batch->spans) {
       const KvCache& cache = *span.cache;

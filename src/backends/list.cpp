@@ -4,6 +4,9 @@
 
 #include <fmt/ranges.h>
 
+#ifdef MOIETY_ONEDNN
+#include "backends/onednn/onednn.h"
+#endif
 #include "backends/reference/reference.h"
 #include "core/error.h"
 #include "simd/backend.h"
@@ -14,13 +17,18 @@ namespace {
 
 std::unique_ptr<Backend> make_backend(const std::string& name, const std::string& simd) {
   if (name == "simd") return std::make_unique<SimdBackend>(simd);
+#ifdef MOIETY_ONEDNN
+  if (name == "onednn") return std::make_unique<OneDnnBackend>();
+#else
+  if (name == "onednn") fail(Status::kUnsupported, "backend 'onednn': this build has no oneDNN");
+#endif
   if (name == "reference") return std::make_unique<ReferenceBackend>();
   fail(Status::kInvalidArgument, "backend '{}' is unknown; known: {}", printable(name), fmt::join(backend_names(), ", "));
 }
 
 }  // namespace
 
-std::vector<std::string> backend_names() { return {"simd", "reference"}; }
+std::vector<std::string> backend_names() { return {"onednn", "simd", "reference"}; }
 
 std::vector<std::string> parse_backends(std::string_view list) {
   std::vector<std::string> names;
@@ -40,7 +48,9 @@ std::vector<std::string> parse_backends(std::string_view list) {
 
 std::vector<std::unique_ptr<Backend>> make_backends(const std::vector<std::string>& names, const std::string& simd) {
   std::vector<std::unique_ptr<Backend>> backends;
-  for (const std::string& name : names.empty() ? backend_names() : names) backends.push_back(make_backend(name, simd));
+  // oneDNN has to be named: its bits depend on how a prompt is cut.
+  const std::vector<std::string> chosen = names.empty() ? std::vector<std::string>{"simd", "reference"} : names;
+  for (const std::string& name : chosen) backends.push_back(make_backend(name, simd));
   return backends;
 }
 
