@@ -116,11 +116,15 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
   using Block = typename T::Block;
   const int64_t blocks = k / 32, groups = blocks / 8;
   const int32_t* last = x.sums + blocks;
-  const int64_t step = 8 / T::kBlocks;
+  constexpr int64_t step = 8 / T::kBlocks;
+  constexpr size_t kGroupBytes = static_cast<size_t>(step) * sizeof(Block), kAhead = 2048;
   for (int64_t r = 0; r < rows; ++r) {
     const auto* block = reinterpret_cast<const Block*>(weights + r * row_bytes);
     F8 acc = zero_f8();
     for (int64_t g = 0; g < groups; ++g) {
+      for (size_t line = 0; line < kGroupBytes; line += 64) {
+        __builtin_prefetch(reinterpret_cast<const uint8_t*>(block + g * step) + kAhead + line);
+      }
       acc = add_group<T>(acc, block + g * step, x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
     }
     if constexpr (T::kBlocks == 1) {
@@ -195,11 +199,15 @@ void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_
     for (int i = 0; i < count; ++i) position[i] = lane_starts(g + i);
     for (int64_t r = 0; r < 16; ++r) {
       Scales s;
-      Block group[8 / T::kBlocks];
-      const uint8_t* at = weights + r * row_bytes + g / T::kBlocks * static_cast<int64_t>(sizeof(Block));
-      __builtin_memset(group, 0, sizeof group);
-      if (r < rows) __builtin_memcpy(group, at, static_cast<size_t>(count / T::kBlocks) * sizeof(Block));
-      T::scales(group, s);
+      const auto* block = reinterpret_cast<const Block*>(weights + (r < rows ? r : rows - 1) * row_bytes) + g / T::kBlocks;
+      if (count == 8) {
+        T::scales(block, s);
+      } else {  // the end of a row: nothing behind it is read
+        Block group[8 / T::kBlocks];
+        __builtin_memset(group, 0, sizeof group);
+        for (int i = 0; i < count / T::kBlocks; ++i) group[i] = block[i];
+        T::scales(group, s);
+      }
       put_scales<T>(s, count, r, position, panel);
     }
     for (int i = 0; i < count; ++i) {
