@@ -43,15 +43,16 @@ uint32_t shard_count(const GgufShard& shard, const std::optional<ShardName>& nam
   const std::optional<uint32_t> count = shard.metadata.get_u32("split.count");
   if (!count || *count <= 1) {
     if (name && name->count > 1) {
-      fail(Status::kFormat, "{} @0x0: the name says shard {} of {}, but split.count {}", file, name->number, name->count,
-           count ? fmt::format("is {}", *count) : "is missing");
+      fail(Status::kFormat, "{} @0x0: the name says shard {} of {}, but split.count {}", file, name->number,
+           name->count, count ? fmt::format("is {}", *count) : "is missing");
     }
     if (count && *count == 0) shard.metadata.reject("split.count", "expected at least 1, got 0");
     return 1;
   }
   if (*count > kMaxShards) shard.metadata.reject("split.count", fmt::format("is {}, limit {}", *count, kMaxShards));
   if (!name) {
-    shard.metadata.reject("split.count", fmt::format("is {}, so the name must end in -00001-of-{:05}.gguf", *count, *count));
+    shard.metadata.reject("split.count",
+                          fmt::format("is {}, so the name must end in -00001-of-{:05}.gguf", *count, *count));
   }
   if (name->count != *count) {
     shard.metadata.reject("split.count", fmt::format("is {}, but the name says {}", *count, name->count));
@@ -61,9 +62,11 @@ uint32_t shard_count(const GgufShard& shard, const std::optional<ShardName>& nam
 
 void check_shard(const GgufShard& shard, uint32_t number, uint32_t count) {
   const uint32_t no = shard.metadata.require_u32("split.no"), its_count = shard.metadata.require_u32("split.count");
-  if (its_count != count) shard.metadata.reject("split.count", fmt::format("is {}, but the other shards say {}", its_count, count));
+  if (its_count != count)
+    shard.metadata.reject("split.count", fmt::format("is {}, but the other shards say {}", its_count, count));
   if (no != number) {
-    shard.metadata.reject("split.no", fmt::format("is {} (from 0), but the name says shard {} (from 1)", no, number + 1));
+    shard.metadata.reject("split.no",
+                          fmt::format("is {} (from 0), but the name says shard {} (from 1)", no, number + 1));
   }
 }
 
@@ -94,7 +97,8 @@ void finish(GgufFile& out) {
     const GgufTensor &first = out.tensors[twice->first], &second = out.tensors[twice->second];
     const std::string& file = printable(out.shards[second.shard]->name());
     const auto* base = reinterpret_cast<const char*>(out.shards[second.shard]->bytes().data());
-    fail(Status::kFormat, "{} @{:#x}: tensor '{}' stands twice{}", file, second.name.data() - base, printable(second.name),
+    fail(Status::kFormat, "{} @{:#x}: tensor '{}' stands twice{}", file, second.name.data() - base,
+         printable(second.name),
          first.shard == second.shard ? "" : fmt::format(", first in {}", printable(out.shards[first.shard]->name())));
   }
 }
@@ -133,7 +137,8 @@ GgufFile open_gguf(const fs::path& path) {
   }
   if (!total) out.metadata.reject("split.tensors.count", "is missing");
   if (*total != out.tensors.size()) {
-    out.metadata.reject("split.tensors.count", fmt::format("is {}, but the shards have {}", *total, out.tensors.size()));
+    out.metadata.reject("split.tensors.count",
+                        fmt::format("is {}, but the shards have {}", *total, out.tensors.size()));
   }
   finish(out);
   return out;
@@ -146,7 +151,8 @@ const GgufTensor* GgufFile::find(std::string_view name) const {
 
 Tensor GgufFile::view(const GgufTensor& tensor) const {
   Tensor out;
-  out.data = const_cast<std::byte*>(shards[tensor.shard]->bytes().data() + tensor.offset);  // views are read-only by contract
+  out.data =
+      const_cast<std::byte*>(shards[tensor.shard]->bytes().data() + tensor.offset);  // views are read-only by contract
   out.dtype = tensor.dtype;
   out.rank = static_cast<int>(tensor.rank);
   out.shape = tensor.shape;
@@ -155,7 +161,8 @@ Tensor GgufFile::view(const GgufTensor& tensor) const {
 }
 
 std::string GgufFile::where(const GgufTensor& tensor) const {
-  return fmt::format("{} @{:#x}: tensor '{}'", printable(shards[tensor.shard]->name()), tensor.offset, printable(tensor.name));
+  return fmt::format("{} @{:#x}: tensor '{}'", printable(shards[tensor.shard]->name()), tensor.offset,
+                     printable(tensor.name));
 }
 
 }  // namespace moiety

@@ -20,8 +20,19 @@
 namespace moiety {
 
 enum class GgufType : uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9, kU64 = 10,
-  kI64 = 11, kF64 = 12,
+  kU8 = 0,
+  kI8 = 1,
+  kU16 = 2,
+  kI16 = 3,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11,
+  kF64 = 12,
 };
 
 const char* gguf_type_name(GgufType type);  // "u32", "string"
@@ -79,9 +90,9 @@ class GgufMetadata {
 struct GgufTensor {
   std::string_view name;
   DType dtype = DType::kF32;
-  uint32_t rank = 0;                        // 1 to 4
-  std::array<int64_t, kMaxRank> shape{};    // outermost first (the file lists them innermost first); no zeros
-  uint64_t offset = 0;                      // in its shard's file
+  uint32_t rank = 0;                      // 1 to 4
+  std::array<int64_t, kMaxRank> shape{};  // outermost first (the file lists them innermost first); no zeros
+  uint64_t offset = 0;                    // in its shard's file
   uint64_t bytes = 0;
   uint32_t shard = 0;
 };

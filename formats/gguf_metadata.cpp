@@ -25,9 +25,14 @@ T load(const std::byte* p) {
 
 bool is_integer(GgufType type) {
   switch (type) {
-    case GgufType::kF32: case GgufType::kF64: case GgufType::kBool: case GgufType::kString: case GgufType::kArray:
+    case GgufType::kF32:
+    case GgufType::kF64:
+    case GgufType::kBool:
+    case GgufType::kString:
+    case GgufType::kArray:
       return false;
-    default: return true;
+    default:
+      return true;
   }
 }
 
@@ -41,14 +46,23 @@ Integer signed_integer(int64_t value) { return {static_cast<uint64_t>(value), va
 
 Integer load_integer(GgufType type, const std::byte* p) {
   switch (type) {
-    case GgufType::kU8: case GgufType::kBool: return {load<uint8_t>(p), false};
-    case GgufType::kI8: return signed_integer(load<int8_t>(p));
-    case GgufType::kU16: return {load<uint16_t>(p), false};
-    case GgufType::kI16: return signed_integer(load<int16_t>(p));
-    case GgufType::kU32: return {load<uint32_t>(p), false};
-    case GgufType::kI32: return signed_integer(load<int32_t>(p));
-    case GgufType::kU64: return {load<uint64_t>(p), false};
-    default: return signed_integer(load<int64_t>(p));
+    case GgufType::kU8:
+    case GgufType::kBool:
+      return {load<uint8_t>(p), false};
+    case GgufType::kI8:
+      return signed_integer(load<int8_t>(p));
+    case GgufType::kU16:
+      return {load<uint16_t>(p), false};
+    case GgufType::kI16:
+      return signed_integer(load<int16_t>(p));
+    case GgufType::kU32:
+      return {load<uint32_t>(p), false};
+    case GgufType::kI32:
+      return signed_integer(load<int32_t>(p));
+    case GgufType::kU64:
+      return {load<uint64_t>(p), false};
+    default:
+      return signed_integer(load<int64_t>(p));
   }
 }
 
@@ -66,7 +80,9 @@ const char* gguf_type_name(GgufType type) { return kTypes[static_cast<size_t>(ty
 uint64_t gguf_type_bytes(GgufType type) { return kTypes[static_cast<size_t>(type)].bytes; }
 
 GgufMetadata::GgufMetadata(std::shared_ptr<const MappedFile> file, std::vector<GgufValue> values)
-    : file_(std::move(file)), values_(std::move(values)), index_(values_.size(), [this](size_t i) { return values_[i].key; }) {
+    : file_(std::move(file)),
+      values_(std::move(values)),
+      index_(values_.size(), [this](size_t i) { return values_[i].key; }) {
   if (const auto twice = index_.duplicate()) {
     fail(Status::kFormat, "{} stands twice", where(values_[twice->second]));
   }

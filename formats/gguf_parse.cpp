@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t kMaxString = uint64_t{64} << 20, kMaxKey = 65535, kMaxName = 128;
 // More records than any model has; keeps what we allocate below four times the file.
 constexpr uint64_t kMaxRecords = uint64_t{1} << 22;
-constexpr uint64_t kMinValueRecord = 8 + 1 + 4 + 1;            // key length, key, type, value
+constexpr uint64_t kMinValueRecord = 8 + 1 + 4 + 1;           // key length, key, type, value
 constexpr uint64_t kMinTensorRecord = 8 + 1 + 4 + 8 + 4 + 8;  // name length, name, rank, one dim, type, offset
 constexpr uint64_t kMaxAlignment = 65536, kDefaultAlignment = 32;
 
@@ -90,7 +90,8 @@ uint64_t read_count(Cursor& in, std::string_view field, uint64_t smallest_record
 GgufType read_type(Cursor& in, std::string_view key) {
   const uint64_t at = in.position();
   const auto type = in.number<uint32_t>("value type");
-  if (type > static_cast<uint32_t>(GgufType::kF64)) in.error(at, "key '{}' has the unknown value type {}", printable(key), type);
+  if (type > static_cast<uint32_t>(GgufType::kF64))
+    in.error(at, "key '{}' has the unknown value type {}", printable(key), type);
   return static_cast<GgufType>(type);
 }
 
@@ -132,7 +133,8 @@ GgufValue read_value(Cursor& in) {
     const uint64_t type_at = in.position();
     value.is_array = true;
     value.type = read_type(in, value.key);
-    if (value.type == GgufType::kArray) in.error(type_at, "key '{}': arrays of arrays are not supported", printable(value.key));
+    if (value.type == GgufType::kArray)
+      in.error(type_at, "key '{}': arrays of arrays are not supported", printable(value.key));
     value.count = in.number<uint64_t>("array length");
   }
   read_payload(in, value);
@@ -161,14 +163,38 @@ struct GgmlType {
 };
 
 constexpr GgmlType kGgmlTypes[] = {
-    {0, "F32", DType::kF32},       {1, "F16", DType::kF16},     {2, "Q4_0", DType::kQ4_0},      {3, "Q4_1", DType::kQ4_1},
-    {6, "Q5_0", DType::kQ5_0},     {7, "Q5_1", DType::kQ5_1},   {8, "Q8_0", DType::kQ8_0},      {9, "Q8_1", {}},
-    {10, "Q2_K", DType::kQ2_K},    {11, "Q3_K", DType::kQ3_K},  {12, "Q4_K", DType::kQ4_K},     {13, "Q5_K", DType::kQ5_K},
-    {14, "Q6_K", DType::kQ6_K},    {15, "Q8_K", {}},            {16, "IQ2_XXS", {}},            {17, "IQ2_XS", {}},
-    {18, "IQ3_XXS", {}},           {19, "IQ1_S", {}},           {20, "IQ4_NL", DType::kIQ4_NL}, {21, "IQ3_S", {}},
-    {22, "IQ2_S", {}},             {23, "IQ4_XS", DType::kIQ4_XS}, {24, "I8", {}},              {25, "I16", {}},
-    {26, "I32", DType::kI32},      {27, "I64", {}},             {28, "F64", {}},                {29, "IQ1_M", {}},
-    {30, "BF16", DType::kBF16},    {34, "TQ1_0", {}},           {35, "TQ2_0", {}},              {39, "MXFP4", DType::kMXFP4},
+    {0, "F32", DType::kF32},
+    {1, "F16", DType::kF16},
+    {2, "Q4_0", DType::kQ4_0},
+    {3, "Q4_1", DType::kQ4_1},
+    {6, "Q5_0", DType::kQ5_0},
+    {7, "Q5_1", DType::kQ5_1},
+    {8, "Q8_0", DType::kQ8_0},
+    {9, "Q8_1", {}},
+    {10, "Q2_K", DType::kQ2_K},
+    {11, "Q3_K", DType::kQ3_K},
+    {12, "Q4_K", DType::kQ4_K},
+    {13, "Q5_K", DType::kQ5_K},
+    {14, "Q6_K", DType::kQ6_K},
+    {15, "Q8_K", {}},
+    {16, "IQ2_XXS", {}},
+    {17, "IQ2_XS", {}},
+    {18, "IQ3_XXS", {}},
+    {19, "IQ1_S", {}},
+    {20, "IQ4_NL", DType::kIQ4_NL},
+    {21, "IQ3_S", {}},
+    {22, "IQ2_S", {}},
+    {23, "IQ4_XS", DType::kIQ4_XS},
+    {24, "I8", {}},
+    {25, "I16", {}},
+    {26, "I32", DType::kI32},
+    {27, "I64", {}},
+    {28, "F64", {}},
+    {29, "IQ1_M", {}},
+    {30, "BF16", DType::kBF16},
+    {34, "TQ1_0", {}},
+    {35, "TQ2_0", {}},
+    {39, "MXFP4", DType::kMXFP4},
     {40, "NVFP4", {}},
 };
 
@@ -224,7 +250,8 @@ GgufTensor read_tensor(Cursor& in, uint64_t alignment) {
   const uint64_t offset_at = in.position();
   tensor.offset = in.number<uint64_t>("tensor offset");
   if (tensor.offset % alignment != 0) {
-    in.error(offset_at, "tensor '{}' has the offset {}, not a multiple of {}", printable(tensor.name), tensor.offset, alignment);
+    in.error(offset_at, "tensor '{}' has the offset {}, not a multiple of {}", printable(tensor.name), tensor.offset,
+             alignment);
   }
   return tensor;
 }

@@ -47,7 +47,8 @@ std::vector<float> token_scores(const GgufMetadata& metadata, size_t tokens) {
   if (!scores) return {};
   check_length(metadata, kKey, scores->size(), tokens);
   for (size_t i = 0; i < scores->size(); ++i) {
-    if (!std::isfinite((*scores)[i])) metadata.reject(kKey, fmt::format("the score of token {} is {}", i, (*scores)[i]));
+    if (!std::isfinite((*scores)[i]))
+      metadata.reject(kKey, fmt::format("the score of token {} is {}", i, (*scores)[i]));
   }
   return std::move(*scores);
 }

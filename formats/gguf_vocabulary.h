@@ -11,12 +11,12 @@
 namespace moiety {
 
 struct GgufVocabulary {
-  std::string_view model;                   // tokenizer.ggml.model: "gpt2", "llama"
-  std::vector<std::string_view> tokens;     // views into the mapping, at most 64 KiB each
-  std::vector<float> scores;                // as many as tokens, all finite, or empty
-  std::vector<int32_t> types;               // as many as tokens, or empty
+  std::string_view model;                // tokenizer.ggml.model: "gpt2", "llama"
+  std::vector<std::string_view> tokens;  // views into the mapping, at most 64 KiB each
+  std::vector<float> scores;             // as many as tokens, all finite, or empty
+  std::vector<int32_t> types;            // as many as tokens, or empty
   std::vector<std::string_view> merges;
-  std::optional<uint32_t> bos, eos;         // below tokens.size()
+  std::optional<uint32_t> bos, eos;               // below tokens.size()
   std::optional<uint32_t> unknown, padding, eot;  // absent where the file's id is out of range: -1 is common
 };
 

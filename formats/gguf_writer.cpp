@@ -11,23 +11,40 @@ namespace {
 
 uint32_t ggml_type(DType type) {
   switch (type) {
-    case DType::kF32: return 0;
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ4_1: return 3;
-    case DType::kQ5_0: return 6;
-    case DType::kQ5_1: return 7;
-    case DType::kQ8_0: return 8;
-    case DType::kQ2_K: return 10;
-    case DType::kQ3_K: return 11;
-    case DType::kQ4_K: return 12;
-    case DType::kQ5_K: return 13;
-    case DType::kQ6_K: return 14;
-    case DType::kIQ4_NL: return 20;
-    case DType::kIQ4_XS: return 23;
-    case DType::kI32: return 26;
-    case DType::kBF16: return 30;
-    case DType::kMXFP4: return 39;
+    case DType::kF32:
+      return 0;
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ4_1:
+      return 3;
+    case DType::kQ5_0:
+      return 6;
+    case DType::kQ5_1:
+      return 7;
+    case DType::kQ8_0:
+      return 8;
+    case DType::kQ2_K:
+      return 10;
+    case DType::kQ3_K:
+      return 11;
+    case DType::kQ4_K:
+      return 12;
+    case DType::kQ5_K:
+      return 13;
+    case DType::kQ6_K:
+      return 14;
+    case DType::kIQ4_NL:
+      return 20;
+    case DType::kIQ4_XS:
+      return 23;
+    case DType::kI32:
+      return 26;
+    case DType::kBF16:
+      return 30;
+    case DType::kMXFP4:
+      return 39;
   }
   fail(Status::kInternal, "GGUF writer: unknown type {}", static_cast<int>(type));
 }
@@ -41,7 +58,8 @@ void GgufWriter::put_string(std::string& out, std::string_view text) {
 }
 
 void GgufWriter::begin_value(std::string_view key) {
-  if (header_written_) fail(Status::kInvalidArgument, "GGUF writer: key '{}' after the first tensor byte", printable(key));
+  if (header_written_)
+    fail(Status::kInvalidArgument, "GGUF writer: key '{}' after the first tensor byte", printable(key));
   if (key.empty() || key.size() > 65535) fail(Status::kInvalidArgument, "GGUF writer: a key of {} bytes", key.size());
   names_.emplace_back(key);
   put_string(metadata_, key);
@@ -89,7 +107,8 @@ void GgufWriter::copy(const GgufValue& value) {
 
 void GgufWriter::set_alignment(uint32_t alignment) {
   if (!std::has_single_bit(alignment) || alignment > 65536 || !tensors_.empty()) {
-    fail(Status::kInvalidArgument, "GGUF writer: alignment {}: expected a power of two up to 65536, set before tensors", alignment);
+    fail(Status::kInvalidArgument, "GGUF writer: alignment {}: expected a power of two up to 65536, set before tensors",
+         alignment);
   }
   set_u32("general.alignment", alignment);
   alignment_ = alignment;
@@ -104,9 +123,11 @@ void GgufWriter::set_split(uint16_t number, uint16_t count, int32_t tensors_in_a
 void GgufWriter::add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape) {
   const std::string shown = printable(name);
   if (header_written_) fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' after the first tensor byte", shown);
-  if (name.empty() || name.size() > 64) fail(Status::kInvalidArgument, "GGUF writer: tensor name '{}' has {} bytes, expected 1 to 64", shown, name.size());
+  if (name.empty() || name.size() > 64)
+    fail(Status::kInvalidArgument, "GGUF writer: tensor name '{}' has {} bytes, expected 1 to 64", shown, name.size());
   if (shape.empty() || shape.size() > static_cast<size_t>(kMaxRank)) {
-    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rank {}, expected 1 to {}", shown, shape.size(), kMaxRank);
+    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rank {}, expected 1 to {}", shown, shape.size(),
+         kMaxRank);
   }
   const DTypeInfo& info = dtype_info(dtype);
   std::optional<uint64_t> elements = 1;
@@ -115,7 +136,8 @@ void GgufWriter::add_tensor(std::string_view name, DType dtype, std::span<const 
     if (elements) elements = checked_mul(*elements, static_cast<uint64_t>(dim));
   }
   if (shape.back() % info.block != 0) {
-    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rows of {}, {} needs multiples of {}", shown, shape.back(), info.name, info.block);
+    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rows of {}, {} needs multiples of {}", shown,
+         shape.back(), info.name, info.block);
   }
   const auto bytes = elements ? checked_mul(*elements / info.block, info.bytes) : std::nullopt;
   const auto end = bytes ? checked_add(offset_, *bytes) : std::nullopt;
@@ -178,8 +200,8 @@ void GgufWriter::write(std::span<const std::byte> bytes) {
 void GgufWriter::commit() {
   if (!header_written_) write_header();
   if (current_ != tensors_.size()) {
-    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has {} of {} bytes", printable(tensors_[current_].name), written_,
-         tensors_[current_].bytes);
+    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has {} of {} bytes", printable(tensors_[current_].name),
+         written_, tensors_[current_].bytes);
   }
   file_.commit();
 }

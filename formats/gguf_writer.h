@@ -36,9 +36,15 @@ class GgufWriter {
   void set_bool(std::string_view key, bool value) { set_raw(key, GgufType::kBool, value); }
   void set_string(std::string_view key, std::string_view value);
   void set_strings(std::string_view key, std::span<const std::string_view> values);
-  void set_floats(std::string_view key, std::span<const float> values) { array(key, GgufType::kF32, values.data(), values.size()); }
-  void set_i32s(std::string_view key, std::span<const int32_t> values) { array(key, GgufType::kI32, values.data(), values.size()); }
-  void set_u32s(std::string_view key, std::span<const uint32_t> values) { array(key, GgufType::kU32, values.data(), values.size()); }
+  void set_floats(std::string_view key, std::span<const float> values) {
+    array(key, GgufType::kF32, values.data(), values.size());
+  }
+  void set_i32s(std::string_view key, std::span<const int32_t> values) {
+    array(key, GgufType::kI32, values.data(), values.size());
+  }
+  void set_u32s(std::string_view key, std::span<const uint32_t> values) {
+    array(key, GgufType::kU32, values.data(), values.size());
+  }
   void copy(const GgufValue& value);  // an entry of another file, whatever its type
 
   void add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape);  // outermost first, 1 to 4 dims
@@ -71,8 +77,8 @@ class GgufWriter {
   std::vector<std::string> names_;  // of keys
   std::vector<Entry> tensors_;
   bool header_written_ = false;
-  size_t current_ = 0;     // the tensor being written
-  uint64_t written_ = 0;   // bytes of it
+  size_t current_ = 0;    // the tensor being written
+  uint64_t written_ = 0;  // bytes of it
 };
 
 }  // namespace moiety

@@ -16,13 +16,18 @@ size_t too_deep(std::string_view text, int limit) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        quoted = false;
       continue;
     }
-    if (c == '"') quoted = true;
-    else if ((c == '{' || c == '[') && ++depth > limit) return i;
-    else if (c == '}' || c == ']') --depth;
+    if (c == '"')
+      quoted = true;
+    else if ((c == '{' || c == '[') && ++depth > limit)
+      return i;
+    else if (c == '}' || c == ']')
+      --depth;
   }
   return std::string_view::npos;
 }
@@ -73,7 +78,8 @@ void JsonReader::members(Object object, const JsonField& field, const Member& me
     check(std::move(item).get(entry), field);
     std::string_view key;
     check(entry.unescaped_key().get(key), field);
-    if (key.find('\0') != std::string_view::npos) error(fmt::format("{}: a key holds a NUL: '{}'", field.text(), printable(key)));
+    if (key.find('\0') != std::string_view::npos)
+      error(fmt::format("{}: a key holds a NUL: '{}'", field.text(), printable(key)));
     member(key, entry.value());
   }
 }
@@ -125,9 +131,15 @@ void JsonReader::skip(Value value, const JsonField& field) {
   od::json_type type;
   check(value.type().get(type), field);
   switch (type) {
-    case od::json_type::object: object(value, field, [&](std::string_view key, Value inner) { skip(inner, {field.kind, key}); }); break;
-    case od::json_type::array: array(value, field, [&](Value inner) { skip(inner, field); }); break;
-    case od::json_type::string: string(value, field); break;
+    case od::json_type::object:
+      object(value, field, [&](std::string_view key, Value inner) { skip(inner, {field.kind, key}); });
+      break;
+    case od::json_type::array:
+      array(value, field, [&](Value inner) { skip(inner, field); });
+      break;
+    case od::json_type::string:
+      string(value, field);
+      break;
     case od::json_type::number: {
       od::number number;
       check(value.get_number().get(number), field);

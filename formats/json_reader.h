@@ -41,7 +41,7 @@ class JsonReader {
   // Passes over a value of any kind.
   void skip(Value value, const JsonField& field);
 
-  [[noreturn]] void error(const std::string& what) const;                   // at the place reached
+  [[noreturn]] void error(const std::string& what) const;                      // at the place reached
   [[noreturn]] void error_at(uint64_t offset, const std::string& what) const;  // offset in the file
 
  private:

@@ -17,7 +17,8 @@ namespace {
 constexpr std::string_view kMagic("\x93NUMPY\x01\x00", 8);
 
 template <class T>
-void write_array(const std::filesystem::path& path, const char* descr, std::span<const T> values, std::span<const int64_t> shape) {
+void write_array(const std::filesystem::path& path, const char* descr, std::span<const T> values,
+                 std::span<const int64_t> shape) {
   std::optional<uint64_t> count = 1;
   std::string dims;
   for (int64_t dim : shape) {
@@ -25,7 +26,8 @@ void write_array(const std::filesystem::path& path, const char* descr, std::span
     dims += fmt::format("{}, ", dim);
   }
   if (!count || *count != values.size()) {
-    fail(Status::kInvalidArgument, "{}: shape ({}) does not hold {} values", printable(path.string()), dims, values.size());
+    fail(Status::kInvalidArgument, "{}: shape ({}) does not hold {} values", printable(path.string()), dims,
+         values.size());
   }
   if (shape.size() > 1) dims.resize(dims.size() - 2);
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descr, dims);
@@ -90,12 +92,15 @@ NpyArray read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string name = printable(file.name());
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
-  if (text.size() < 10 || text.substr(0, 8) != kMagic) fail(Status::kFormat, "{} @0x0: not a .npy file of version 1.0", name);
+  if (text.size() < 10 || text.substr(0, 8) != kMagic)
+    fail(Status::kFormat, "{} @0x0: not a .npy file of version 1.0", name);
   uint16_t length;
   std::memcpy(&length, text.data() + 8, 2);
-  if (length > text.size() - 10) fail(Status::kFormat, "{} @0x8: header length {}, but {} bytes remain", name, length, text.size() - 10);
+  if (length > text.size() - 10)
+    fail(Status::kFormat, "{} @0x8: header length {}, but {} bytes remain", name, length, text.size() - 10);
   const std::string_view header = text.substr(10, length), type = header_value(header, "descr", name);
-  if (!header_value(header, "fortran_order", name).starts_with("False")) fail(Status::kFormat, "{} @0xa: Fortran order is not supported", name);
+  if (!header_value(header, "fortran_order", name).starts_with("False"))
+    fail(Status::kFormat, "{} @0xa: Fortran order is not supported", name);
   NpyArray out;
   if (!type.starts_with("'<f4'") && !type.starts_with("'<f8'") && !type.starts_with("'<i4'")) {
     fail(Status::kFormat, "{} @0xa: expected the type <f4, <f8 or <i4", name);
@@ -111,9 +116,12 @@ NpyArray read_npy(const std::filesystem::path& path) {
   }
   out.values.resize(*bytes / out.item_bytes);
   const std::byte* values = file.bytes().data() + data;
-  if (out.kind == 'i') convert<int32_t>(values, out.values);
-  else if (out.item_bytes == 4) convert<float>(values, out.values);
-  else convert<double>(values, out.values);
+  if (out.kind == 'i')
+    convert<int32_t>(values, out.values);
+  else if (out.item_bytes == 4)
+    convert<float>(values, out.values);
+  else
+    convert<double>(values, out.values);
   return out;
 }
 

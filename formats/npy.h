@@ -14,10 +14,10 @@ void write_npy(const std::filesystem::path& path, std::span<const double> values
 void write_npy(const std::filesystem::path& path, std::span<const int32_t> values, std::span<const int64_t> shape);
 
 struct NpyArray {
-  char kind = 'f';              // 'f' or 'i'
-  uint32_t item_bytes = 4;      // 4 or 8
+  char kind = 'f';          // 'f' or 'i'
+  uint32_t item_bytes = 4;  // 4 or 8
   std::vector<int64_t> shape;
-  std::vector<double> values;   // exact: every f4, f8 and i4 is a double
+  std::vector<double> values;  // exact: every f4, f8 and i4 is a double
 };
 
 NpyArray read_npy(const std::filesystem::path& path);  // throws Error kFormat, kIo

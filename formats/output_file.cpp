@@ -90,8 +90,10 @@ void OutputFile::commit() {
   if (::fsync(fd_) != 0) refuse("sync");
   for (unsigned i = 0; temporary_.empty(); ++i) {
     const std::string name = temporary_name(path_, i), self = fmt::format("/proc/self/fd/{}", fd_);
-    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0) temporary_ = name;
-    else if (errno != EEXIST || i >= 100) refuse("name");
+    if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0)
+      temporary_ = name;
+    else if (errno != EEXIST || i >= 100)
+      refuse("name");
   }
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) refuse("rename");
   temporary_.clear();
@@ -105,7 +107,8 @@ void OutputFile::commit() {
 }
 
 bool same_file(const fs::path& a, const fs::path& b) {
-  struct stat first {}, second {};
+  struct stat first {
+  }, second{};
   if (::stat(a.c_str(), &first) != 0 || ::stat(b.c_str(), &second) != 0) return false;
   return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }

@@ -59,8 +59,8 @@ SafetensorsFile open_indexed(const fs::path& path) {
       const auto at = wanted.find(entry.name);
       if (at == wanted.end()) continue;
       if (at->second.shard != name) {
-        fail(Status::kFormat, "{} @{:#x}: tensor '{}' stands here, but {} says it is in {}", printable(name), entry.offset,
-             printable(entry.name), index_name, printable(at->second.shard));
+        fail(Status::kFormat, "{} @{:#x}: tensor '{}' stands here, but {} says it is in {}", printable(name),
+             entry.offset, printable(entry.name), index_name, printable(at->second.shard));
       }
       at->second.found = true;
       entry.shard = static_cast<uint32_t>(out.shards.size());
@@ -71,7 +71,8 @@ SafetensorsFile open_indexed(const fs::path& path) {
   }
   for (const auto& [tensor, mapped] : wanted) {
     if (mapped.found) continue;
-    fail(Status::kFormat, "{} @0x0: weight_map '{}': it is not in {}", index_name, printable(tensor), printable(mapped.shard));
+    fail(Status::kFormat, "{} @0x0: weight_map '{}': it is not in {}", index_name, printable(tensor),
+         printable(mapped.shard));
   }
   out.index = NameIndex(out.entries.size(), entry_name(out));
   return out;
@@ -93,7 +94,8 @@ const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {
 }
 
 std::string SafetensorsFile::where(const SafetensorsEntry& entry) const {
-  return fmt::format("{} @{:#x}: tensor '{}'", printable(shards[entry.shard]->name()), entry.offset, printable(entry.name));
+  return fmt::format("{} @{:#x}: tensor '{}'", printable(shards[entry.shard]->name()), entry.offset,
+                     printable(entry.name));
 }
 
 Tensor SafetensorsFile::view(const SafetensorsEntry& entry) const {
@@ -101,14 +103,16 @@ Tensor SafetensorsFile::view(const SafetensorsEntry& entry) const {
     fail(Status::kFormat, "{} has the type {}, which is not supported (F32, F16, BF16, I32 are)", where(entry),
          printable(entry.dtype_name));
   }
-  if (entry.shape.size() > kMaxRank) fail(Status::kFormat, "{} has rank {}, limit {}", where(entry), entry.shape.size(), kMaxRank);
+  if (entry.shape.size() > kMaxRank)
+    fail(Status::kFormat, "{} has rank {}, limit {}", where(entry), entry.shape.size(), kMaxRank);
   Tensor out;
   for (uint64_t dim : entry.shape) {
     if (dim == 0) fail(Status::kFormat, "{} dim {} is 0", where(entry), out.rank);
     out.shape[static_cast<size_t>(out.rank++)] = static_cast<int64_t>(dim);
   }
   if (out.rank == 0) out.shape[static_cast<size_t>(out.rank++)] = 1;
-  out.data = const_cast<std::byte*>(shards[entry.shard]->bytes().data() + entry.offset);  // views are read-only by contract
+  out.data =
+      const_cast<std::byte*>(shards[entry.shard]->bytes().data() + entry.offset);  // views are read-only by contract
   out.dtype = *entry.dtype;
   out.row_bytes = static_cast<int64_t>(dtype_bytes(out.dtype, out.cols()));
   return out;

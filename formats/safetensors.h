@@ -1,6 +1,6 @@
-// safetensors: one file, or a folder with model.safetensors.index.json. Zero-copy: only headers are read, tensors stay in
-// the mapping. Source: the format description of the safetensors project.
-// Every error is Error(kFormat) (kIo for a missing file) and names file, byte offset and field.
+// safetensors: one file, or a folder with model.safetensors.index.json. Zero-copy: only headers are read, tensors stay
+// in the mapping. Source: the format description of the safetensors project. Every error is Error(kFormat) (kIo for a
+// missing file) and names file, byte offset and field.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ struct SafetensorsEntry {
 
 struct SafetensorsFile {
   std::vector<std::shared_ptr<MappedFile>> shards;
-  std::vector<SafetensorsEntry> entries;                        // in header order, shard by shard; no name twice
-  std::vector<std::pair<std::string, std::string>> metadata;    // __metadata__ of the first shard
+  std::vector<SafetensorsEntry> entries;                      // in header order, shard by shard; no name twice
+  std::vector<std::pair<std::string, std::string>> metadata;  // __metadata__ of the first shard
 
   const SafetensorsEntry* find(std::string_view name) const;  // nullptr if absent
   // A read-only view in the mapping. Throws where the type is not supported, the rank is above 4 or a dim is 0.

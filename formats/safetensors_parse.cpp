@@ -22,11 +22,26 @@ struct FileType {
 };
 
 constexpr FileType kFileTypes[] = {
-    {"F32", 32, DType::kF32}, {"F16", 16, DType::kF16}, {"BF16", 16, DType::kBF16}, {"I32", 32, DType::kI32},
-    {"BOOL", 8, {}},          {"U8", 8, {}},            {"I8", 8, {}},              {"F8_E4M3", 8, {}},
-    {"F8_E5M2", 8, {}},       {"F8_E8M0", 8, {}},       {"F4", 4, {}},              {"F6_E2M3", 6, {}},
-    {"F6_E3M2", 6, {}},       {"I16", 16, {}},          {"U16", 16, {}},            {"U32", 32, {}},
-    {"F64", 64, {}},          {"I64", 64, {}},          {"U64", 64, {}},            {"C64", 64, {}},
+    {"F32", 32, DType::kF32},
+    {"F16", 16, DType::kF16},
+    {"BF16", 16, DType::kBF16},
+    {"I32", 32, DType::kI32},
+    {"BOOL", 8, {}},
+    {"U8", 8, {}},
+    {"I8", 8, {}},
+    {"F8_E4M3", 8, {}},
+    {"F8_E5M2", 8, {}},
+    {"F8_E8M0", 8, {}},
+    {"F4", 4, {}},
+    {"F6_E2M3", 6, {}},
+    {"F6_E3M2", 6, {}},
+    {"I16", 16, {}},
+    {"U16", 16, {}},
+    {"U32", 32, {}},
+    {"F64", 64, {}},
+    {"I64", 64, {}},
+    {"U64", 64, {}},
+    {"C64", 64, {}},
 };
 
 const FileType* file_type(std::string_view name) {
@@ -93,7 +108,9 @@ class HeaderParser {
     });
     if (!has_dtype) json_.error(JsonField{"tensor", name}.text() + " has no dtype");
     if (!has_shape) json_.error(JsonField{"tensor", name}.text() + " has no shape");
-    if (offsets.size() != 2) json_.error(fmt::format("{} data_offsets: expected 2 numbers, got {}", JsonField{"tensor", name}.text(), offsets.size()));
+    if (offsets.size() != 2)
+      json_.error(
+          fmt::format("{} data_offsets: expected 2 numbers, got {}", JsonField{"tensor", name}.text(), offsets.size()));
     place(entry, offsets[0], offsets[1]);
     shard_.entries.push_back(std::move(entry));
   }
@@ -101,7 +118,8 @@ class HeaderParser {
   std::vector<uint64_t> integers(JsonReader::Value value, const JsonField& field) {
     std::vector<uint64_t> out;
     json_.array(value, field, [&](JsonReader::Value element) {
-      if (out.size() == kMaxRankInFile) json_.error(fmt::format("{}: more than {} values", field.text(), kMaxRankInFile));
+      if (out.size() == kMaxRankInFile)
+        json_.error(fmt::format("{}: more than {} values", field.text(), kMaxRankInFile));
       out.push_back(json_.unsigned_integer(element, field));
     });
     return out;
@@ -111,7 +129,8 @@ class HeaderParser {
     const JsonField subject{"tensor", entry.name};
     const uint64_t size = file_.size() - data_;
     if (begin > end || end > size) {
-      json_.error(fmt::format("{} data_offsets: [{}, {}) does not lie in the {} bytes of data", subject.text(), begin, end, size));
+      json_.error(fmt::format("{} data_offsets: [{}, {}) does not lie in the {} bytes of data", subject.text(), begin,
+                              end, size));
     }
     entry.offset = data_ + begin;
     entry.bytes = end - begin;
@@ -144,8 +163,9 @@ class HeaderParser {
     for (uint32_t i : order) {
       const SafetensorsEntry& entry = shard_.entries[i];
       if (entry.offset != expected) {
-        json_.error_at(entry.offset, fmt::format("tensor '{}' begins {} the end of the one before, at {:#x}",
-                                                 printable(entry.name), entry.offset < expected ? "before" : "behind", expected));
+        json_.error_at(entry.offset,
+                       fmt::format("tensor '{}' begins {} the end of the one before, at {:#x}", printable(entry.name),
+                                   entry.offset < expected ? "before" : "behind", expected));
       }
       expected = entry.offset + entry.bytes;
     }
@@ -164,7 +184,8 @@ void check_base_name(const JsonReader& json, std::string_view tensor, const std:
   const bool plain = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&
                      name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
   if (!plain) {
-    json.error(fmt::format("weight_map '{}': expected a plain file name, got '{}'", printable(tensor), printable(name)));
+    json.error(
+        fmt::format("weight_map '{}': expected a plain file name, got '{}'", printable(tensor), printable(name)));
   }
 }
 
@@ -172,26 +193,30 @@ void check_base_name(const JsonReader& json, std::string_view tensor, const std:
 
 SafetensorsShard parse_safetensors(const MappedFile& file) {
   const std::string name = printable(file.name());
-  if (file.size() < 8) fail(Status::kFormat, "{} @0x0: header length needs 8 bytes, the file has {}", name, file.size());
+  if (file.size() < 8)
+    fail(Status::kFormat, "{} @0x0: header length needs 8 bytes, the file has {}", name, file.size());
   uint64_t header;
   std::memcpy(&header, file.bytes().data(), 8);
   if (header > kMaxHeader) fail(Status::kFormat, "{} @0x0: header length is {}, limit {}", name, header, kMaxHeader);
   if (header > file.size() - 8) {
     fail(Status::kFormat, "{} @0x0: header length is {}, but {} bytes remain", name, header, file.size() - 8);
   }
-  if (header == 0 || static_cast<char>(file.bytes()[8]) != '{') fail(Status::kFormat, "{} @0x8: the header does not begin with '{{'", name);
+  if (header == 0 || static_cast<char>(file.bytes()[8]) != '{')
+    fail(Status::kFormat, "{} @0x8: the header does not begin with '{{'", name);
   return HeaderParser(file, header).parse();
 }
 
 SafetensorsIndex parse_safetensors_index(const MappedFile& file) {
   if (file.size() == 0 || file.size() > kMaxHeader) {
-    fail(Status::kFormat, "{} @0x0: the index has {} bytes, expected 1 to {}", printable(file.name()), file.size(), kMaxHeader);
+    fail(Status::kFormat, "{} @0x0: the index has {} bytes, expected 1 to {}", printable(file.name()), file.size(),
+         kMaxHeader);
   }
   SafetensorsIndex index;
   JsonReader json(file, 0, file.size(), kIndexDepth);
   std::vector<std::string_view> seen;
   json.root([&](std::string_view key, JsonReader::Value value) {
-    if (std::find(seen.begin(), seen.end(), key) != seen.end()) json.error(fmt::format("the key '{}' stands twice", printable(key)));
+    if (std::find(seen.begin(), seen.end(), key) != seen.end())
+      json.error(fmt::format("the key '{}' stands twice", printable(key)));
     if (seen.size() == 64) json.error("more than 64 keys");
     seen.push_back(key);
     if (key != "weight_map") return json.skip(value, {"key", key});

@@ -10,11 +10,16 @@ namespace {
 
 const char* type_name(DType type) {
   switch (type) {
-    case DType::kF32: return "F32";
-    case DType::kF16: return "F16";
-    case DType::kBF16: return "BF16";
-    case DType::kI32: return "I32";
-    default: fail(Status::kInvalidArgument, "safetensors writer: it has no type for {}", dtype_info(type).name);
+    case DType::kF32:
+      return "F32";
+    case DType::kF16:
+      return "F16";
+    case DType::kBF16:
+      return "BF16";
+    case DType::kI32:
+      return "I32";
+    default:
+      fail(Status::kInvalidArgument, "safetensors writer: it has no type for {}", dtype_info(type).name);
   }
 }
 
@@ -22,8 +27,10 @@ std::string json_string(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += c;
+    if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += c;
   }
   return out + '"';
 }
@@ -60,7 +67,8 @@ void SafetensorsWriter::write_header() {
   std::string header = "{";
   if (!metadata_.empty()) {
     std::string members;
-    for (const auto& [key, value] : metadata_) members += (members.empty() ? "" : ",") + json_string(key) + ":" + json_string(value);
+    for (const auto& [key, value] : metadata_)
+      members += (members.empty() ? "" : ",") + json_string(key) + ":" + json_string(value);
     header += "\"__metadata__\":{" + members + "}";
   }
   for (const std::string& part : parts_) header += (header.size() > 1 ? "," : "") + part;
@@ -73,14 +81,16 @@ void SafetensorsWriter::write_header() {
 
 void SafetensorsWriter::write(std::span<const std::byte> bytes) {
   if (!header_written_) write_header();
-  if (bytes.size() > bytes_ - written_) fail(Status::kInvalidArgument, "safetensors writer: bytes behind the last tensor");
+  if (bytes.size() > bytes_ - written_)
+    fail(Status::kInvalidArgument, "safetensors writer: bytes behind the last tensor");
   file_.write(bytes);
   written_ += bytes.size();
 }
 
 void SafetensorsWriter::commit() {
   if (!header_written_) write_header();
-  if (written_ != bytes_) fail(Status::kInvalidArgument, "safetensors writer: {} of {} bytes were written", written_, bytes_);
+  if (written_ != bytes_)
+    fail(Status::kInvalidArgument, "safetensors writer: {} of {} bytes were written", written_, bytes_);
   file_.commit();
 }
 

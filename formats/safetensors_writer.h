@@ -1,6 +1,6 @@
-// SafetensorsWriter: writes one safetensors file as a stream. Say the tensors first, then give their bytes in that order,
-// then commit(). Nothing appears under the name before. Throws Error(kInvalidArgument) on misuse, kIo where the system
-// refuses.
+// SafetensorsWriter: writes one safetensors file as a stream. Say the tensors first, then give their bytes in that
+// order, then commit(). Nothing appears under the name before. Throws Error(kInvalidArgument) on misuse, kIo where the
+// system refuses.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class SafetensorsWriter {
 
   void set_metadata(std::string_view key, std::string_view value) { metadata_.emplace_back(key, value); }
   void add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape);  // F32, F16, BF16, I32
-  void write(std::span<const std::byte> bytes);  // in pieces of any length
-  void commit();                                 // every tensor must be complete
+  void write(std::span<const std::byte> bytes);                                         // in pieces of any length
+  void commit();                                                                        // every tensor must be complete
 
  private:
   void write_header();

@@ -40,8 +40,8 @@ CpuFeatures x86_features() {
   const bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xE6) == 0xE6;
   f.avx2 = ymm && bit(one.c, 28) && bit(one.c, 12) && bit(one.c, 29) && bit(seven.b, 5) && bit(seven.b, 8);
   f.avx_vnni = f.avx2 && bit(seven_one.a, 4);
-  f.avx512 = f.avx2 && zmm && bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 28) && bit(seven.b, 30) &&
-             bit(seven.b, 31);
+  f.avx512 =
+      f.avx2 && zmm && bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 28) && bit(seven.b, 30) && bit(seven.b, 31);
   f.avx512_vnni = f.avx512 && bit(seven.c, 11);
   f.avx512_bf16 = f.avx512 && bit(seven_one.a, 5);
   return f;

@@ -10,9 +10,9 @@ namespace moiety {
 // An instruction set counts only if the operating system saves its registers too (XCR0).
 struct CpuFeatures {
   bool sse42 = false;
-  bool avx2 = false;       // with fma, f16c and bmi2
-  bool avx_vnni = false;   // 256-bit VEX dot products
-  bool avx512 = false;     // f, bw, cd, dq, vl
+  bool avx2 = false;      // with fma, f16c and bmi2
+  bool avx_vnni = false;  // 256-bit VEX dot products
+  bool avx512 = false;    // f, bw, cd, dq, vl
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
   bool neon = false;
@@ -27,9 +27,9 @@ CpuInfo cpu_info();
 
 // The three limits on useful threads; each at least 1.
 struct CpuLimits {
-  int affinity = 1;  // logical CPUs that the affinity mask allows
-  int quota = 1;     // cgroup CPU quota rounded up; as large as `affinity` if there is none
-  int cores = 1;     // physical cores among the allowed CPUs
+  int affinity = 1;     // logical CPUs that the affinity mask allows
+  int quota = 1;        // cgroup CPU quota rounded up; as large as `affinity` if there is none
+  int cores = 1;        // physical cores among the allowed CPUs
   int threads() const;  // the smallest
 };
 

@@ -95,8 +95,10 @@ int physical_cores(const fs::path& root, const std::vector<int>& cpus) {
     const fs::path topology = root / "sys/devices/system/cpu" / ("cpu" + std::to_string(cpu)) / "topology";
     const auto package = first_line(topology / "physical_package_id"), core = first_line(topology / "core_id");
     // A kernel that does not tell: each CPU counts as a core.
-    if (package && core) cores.insert({*package, *core});
-    else cores.insert({"cpu", std::to_string(cpu)});
+    if (package && core)
+      cores.insert({*package, *core});
+    else
+      cores.insert({"cpu", std::to_string(cpu)});
   }
   return static_cast<int>(std::max<size_t>(cores.size(), 1));
 }

@@ -1,10 +1,10 @@
-#include <algorithm>
-#include <optional>
-
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
+
+#include <algorithm>
+#include <optional>
 
 #include "core/threads_impl.h"
 

@@ -1,11 +1,11 @@
-#include "core/cpu_info.h"
-
 #include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <string>
+
+#include "core/cpu_info.h"
 
 using namespace moiety;
 namespace fs = std::filesystem;

@@ -1,5 +1,3 @@
-#include "core/threads.h"
-
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -9,6 +7,7 @@
 
 #include "core/cpu_info.h"
 #include "core/error.h"
+#include "core/threads.h"
 
 using namespace moiety;
 

@@ -9,7 +9,15 @@
 namespace moiety::test {
 
 // Numbers of the format, written out here so that the tests do not depend on the reader's tables.
-enum : uint32_t { kTypeU32 = 4, kTypeF32 = 6, kTypeString = 8, kTypeArray = 9, kGgmlF32 = 0, kGgmlQ4_0 = 2, kGgmlQ6_K = 14 };
+enum : uint32_t {
+  kTypeU32 = 4,
+  kTypeF32 = 6,
+  kTypeString = 8,
+  kTypeArray = 9,
+  kGgmlF32 = 0,
+  kGgmlQ4_0 = 2,
+  kGgmlQ6_K = 14
+};
 
 struct GgufBytes {
   uint32_t version = 3;

@@ -1,8 +1,7 @@
-#include "formats/gguf.h"
-
 #include <array>
 #include <limits>
 
+#include "formats/gguf.h"
 #include "formats/gguf_writer.h"
 #include "tests/formats/gguf_bytes.h"
 
@@ -61,7 +60,8 @@ TEST_CASE("typed access: other widths are fine, other kinds and ranges are error
   CHECK(m.get_string("text") == "hi");
   CHECK(m.get_integers("list") == std::vector<int64_t>{-3, 9});
   CHECK(!m.get_u32("absent"));
-  CHECK(format_error([&] { m.get_u32("u64"); }) == "m.gguf @0x20: key 'u64': expected at most 4294967295, got 1099511627776");
+  CHECK(format_error([&] { m.get_u32("u64"); }) ==
+        "m.gguf @0x20: key 'u64': expected at most 4294967295, got 1099511627776");
   CHECK(contains(format_error([&] { m.get_u32("neg"); }), "key 'neg': expected an unsigned number, got -1"));
   CHECK(contains(format_error([&] { m.get_f32("nan"); }), "key 'nan': expected a finite number"));
   CHECK(contains(format_error([&] { m.get_f32("text"); }), "key 'text': expected f32, got string"));
@@ -124,7 +124,8 @@ TEST_CASE("strings and arrays end inside the file and inside their limits") {
   bytes = {};
   bytes.key(std::string(65536, 'k'), kTypeU32).u32(1);
   CHECK(contains(error_of(folder, bytes.build()), "limit 65535"));
-  CHECK(contains(error_of(folder, GgufBytes().tensor(std::string(129, 'n'), {1}).build()), "tensor name has length 129, limit 128"));
+  CHECK(contains(error_of(folder, GgufBytes().tensor(std::string(129, 'n'), {1}).build()),
+                 "tensor name has length 129, limit 128"));
   open_gguf(folder.put("m.gguf", GgufBytes().tensor(std::string(128, 'n'), {1}).build()));
   // 64 MiB and one byte, mapped but never touched.
   bytes = {};
@@ -154,7 +155,8 @@ TEST_CASE("arrays of arrays, unknown value types and bools other than 0 and 1 ar
 TEST_CASE("general.alignment is a u32, a power of two, at most 64 KiB") {
   const TempFolder folder;
   for (uint32_t alignment : {0u, 13u, 1u << 30, 1u << 17}) {
-    CHECK(contains(error_of(folder, GgufBytes().u32("general.alignment", alignment).build()), "key 'general.alignment': expected a power of two"));
+    CHECK(contains(error_of(folder, GgufBytes().u32("general.alignment", alignment).build()),
+                   "key 'general.alignment': expected a power of two"));
   }
   GgufBytes bytes;
   bytes.key("general.alignment", 10).u64(32);
@@ -193,7 +195,9 @@ TEST_CASE("tensor data lies in the file, aligned, each in its own region") {
   std::string cut = bytes.build();
   cut.pop_back();
   CHECK(contains(error_of(folder, cut), "tensor 't' takes 32 bytes at offset 0 of the data, but the file has"));
-  const auto with = [&](uint64_t offset) { return error_of(folder, GgufBytes().info("t", {8}, kGgmlF32, offset).build()); };
+  const auto with = [&](uint64_t offset) {
+    return error_of(folder, GgufBytes().info("t", {8}, kGgmlF32, offset).build());
+  };
   CHECK(contains(with(UINT64_MAX - 31), "tensor 't' takes 32 bytes at offset 18446744073709551584"));
   CHECK(contains(with(1ull << 63), "tensor 't' takes 32 bytes"));
   CHECK(contains(with(1), "offset 1, not a multiple of 32"));
@@ -228,9 +232,11 @@ TEST_CASE("other files and other versions are named") {
   const TempFolder folder;
   CHECK(contains(error_of(folder, ""), "m.gguf @0x0: magic needs 4 bytes, but the file ends after 0"));
   CHECK(contains(error_of(folder, "{\"a\": 1} some text"), "not a GGUF file"));
-  CHECK(contains(error_of(folder, Bytes().raw("GGUF").u32(1).zeros(32).data), "GGUF version 1 is not supported, expected 2 or 3"));
+  CHECK(contains(error_of(folder, Bytes().raw("GGUF").u32(1).zeros(32).data),
+                 "GGUF version 1 is not supported, expected 2 or 3"));
   CHECK(contains(error_of(folder, Bytes().raw("GGUF").u32(4).zeros(32).data), "GGUF version 4 is not supported"));
-  CHECK(contains(error_of(folder, Bytes().raw("GGUF").u32(0x03000000).zeros(32).data), "big-endian GGUF file (version 3)"));
+  CHECK(contains(error_of(folder, Bytes().raw("GGUF").u32(0x03000000).zeros(32).data),
+                 "big-endian GGUF file (version 3)"));
   CHECK(contains(error_of(folder, Bytes().raw("FUGG").u32(3).zeros(32).data), "big-endian"));
 }
 

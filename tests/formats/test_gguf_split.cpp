@@ -21,7 +21,9 @@ struct Model : TempFolder {
     for (uint32_t i = 0; i < 3; ++i) put(name(i), shard(i, 3, 3, "t" + std::to_string(i)));
   }
   static std::string name(uint32_t number) { return gguf_shard_name("m", number, 3); }
-  std::string error(uint32_t number = 0) const { return format_error([&] { open_gguf(path / name(number)); }); }
+  std::string error(uint32_t number = 0) const {
+    return format_error([&] { open_gguf(path / name(number)); });
+  }
 };
 
 }  // namespace
@@ -56,7 +58,8 @@ TEST_CASE("shards that do not agree are refused") {
     std::filesystem::rename(model.path / Model::name(1), model.path / "x");
     std::filesystem::rename(model.path / Model::name(2), model.path / Model::name(1));
     std::filesystem::rename(model.path / "x", model.path / Model::name(2));
-    CHECK(contains(model.error(), "m-00002-of-00003.gguf @0x20: key 'split.no': is 2 (from 0), but the name says shard 2 (from 1)"));
+    CHECK(contains(model.error(),
+                   "m-00002-of-00003.gguf @0x20: key 'split.no': is 2 (from 0), but the name says shard 2 (from 1)"));
   }
   SUBCASE("another count") {
     const Model model;
@@ -85,12 +88,15 @@ TEST_CASE("shards that do not agree are refused") {
   SUBCASE("a count but no such name") {
     const Model model;
     model.put("plain.gguf", shard(0, 3, 3, "t0"));
-    CHECK(contains(format_error([&] { open_gguf(model.path / "plain.gguf"); }), "the name must end in -00001-of-00003.gguf"));
+    CHECK(contains(format_error([&] { open_gguf(model.path / "plain.gguf"); }),
+                   "the name must end in -00001-of-00003.gguf"));
   }
   SUBCASE("a count of 0, and one beyond any name") {
     const TempFolder folder;
-    CHECK(contains(format_error([&] { open_gguf(folder.put("m.gguf", shard(0, 0, 1, "t"))); }), "expected at least 1, got 0"));
-    CHECK(contains(format_error([&] { open_gguf(folder.put("m.gguf", shard(0, UINT32_MAX, 1, "t"))); }), "limit 99999"));
+    CHECK(contains(format_error([&] { open_gguf(folder.put("m.gguf", shard(0, 0, 1, "t"))); }),
+                   "expected at least 1, got 0"));
+    CHECK(
+        contains(format_error([&] { open_gguf(folder.put("m.gguf", shard(0, UINT32_MAX, 1, "t"))); }), "limit 99999"));
   }
   SUBCASE("shard 0 and shard 4 of 3") {
     const Model model;

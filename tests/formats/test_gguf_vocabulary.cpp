@@ -1,7 +1,6 @@
-#include "formats/gguf_vocabulary.h"
-
 #include <limits>
 
+#include "formats/gguf_vocabulary.h"
 #include "tests/formats/gguf_bytes.h"
 
 using namespace moiety;
@@ -24,7 +23,9 @@ struct Vocabulary {
     const GgufFile file = open_gguf(folder.put("v.gguf", bytes.build()));
     return check_gguf_vocabulary(file.metadata);  // only sizes and numbers are looked at once the mapping is gone
   }
-  std::string error() const { return format_error([&] { check(); }); }
+  std::string error() const {
+    return format_error([&] { check(); });
+  }
 };
 
 }  // namespace
@@ -44,7 +45,8 @@ TEST_CASE("a good vocabulary is handed out") {
 }
 
 TEST_CASE("scores and types are as long as the tokens") {
-  CHECK(contains(Vocabulary({"a", "b"}, 1, 2).error(), "key 'tokenizer.ggml.scores': has 1 values, but there are 2 tokens"));
+  CHECK(contains(Vocabulary({"a", "b"}, 1, 2).error(),
+                 "key 'tokenizer.ggml.scores': has 1 values, but there are 2 tokens"));
   CHECK(contains(Vocabulary({"a", "b"}, 3, 2).error(), "has 3 values"));
   CHECK(contains(Vocabulary({"a", "b"}, 2, 1).error(), "key 'tokenizer.ggml.token_type': has 1 values"));
   CHECK(contains(Vocabulary({}, 0, 0).error(), "key 'tokenizer.ggml.tokens': is empty"));

@@ -57,7 +57,8 @@ struct Outcome {
 };
 
 template <class Open>
-void try_one(const TempFolder& folder, const std::string& name, const std::string& bytes, const Open& open, Outcome& outcome) {
+void try_one(const TempFolder& folder, const std::string& name, const std::string& bytes, const Open& open,
+             Outcome& outcome) {
   folder.put(name, bytes);
   const size_t before = live;
   peak = before;

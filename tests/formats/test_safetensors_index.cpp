@@ -16,8 +16,12 @@ struct Model : TempFolder {
     put("b.safetensors", safetensors_bytes("{" + f32_entry("z", 0, 4) + "}", 4));
     index(R"("x":"a.safetensors","y":"a.safetensors","z":"b.safetensors")");
   }
-  void index(const std::string& map) const { put(kIndex, R"({"metadata":{"total_size":16},"weight_map":{)" + map + "}}"); }
-  std::string error() const { return format_error([&] { open_safetensors(path); }); }
+  void index(const std::string& map) const {
+    put(kIndex, R"({"metadata":{"total_size":16},"weight_map":{)" + map + "}}");
+  }
+  std::string error() const {
+    return format_error([&] { open_safetensors(path); });
+  }
 };
 
 Status status_of(const std::filesystem::path& path) {
@@ -68,7 +72,8 @@ TEST_CASE("index and shards agree") {
   const Model model;
   SUBCASE("a tensor that moved") {
     model.index(R"("x":"a.safetensors","y":"b.safetensors","z":"b.safetensors")");
-    CHECK(contains(model.error(), "tensor 'y' stands here, but model.safetensors.index.json says it is in b.safetensors"));
+    CHECK(contains(model.error(),
+                   "tensor 'y' stands here, but model.safetensors.index.json says it is in b.safetensors"));
   }
   SUBCASE("a tensor that is missing") {
     model.index(R"("x":"a.safetensors","w":"b.safetensors")");
@@ -103,11 +108,12 @@ TEST_CASE("the index is strict JSON") {
   const Model model;
   const std::string good = R"("weight_map":{"x":"a.safetensors"})";
   for (const std::string& text :
-       {std::string(), std::string("{}"), std::string("[]"), std::string("{\"weight_map\":{}}"), std::string("{\"weight_map\":[]}"),
-        std::string("{\"weight_map\":{\"x\":1}}"), "{" + good + "," + good + "}", "{" + good + "} x", "{" + good,
-        "{\"metadata\":{\"a\":1,\"a\":2}," + good + "}", "{\"metadata\":{\"a\":nonsense}," + good + "}",
-        "{\"metadata\":" + std::string(100000, '[') + "," + good + "}", "{\"metadata\":\"\xff\"," + good + "}",
-        "{\"metadata\":\"\\ud800\"," + good + "}", "{\"metadata\":1e999," + good + "}", "{\"metadata\":tru," + good + "}"}) {
+       {std::string(), std::string("{}"), std::string("[]"), std::string("{\"weight_map\":{}}"),
+        std::string("{\"weight_map\":[]}"), std::string("{\"weight_map\":{\"x\":1}}"), "{" + good + "," + good + "}",
+        "{" + good + "} x", "{" + good, "{\"metadata\":{\"a\":1,\"a\":2}," + good + "}",
+        "{\"metadata\":{\"a\":nonsense}," + good + "}", "{\"metadata\":" + std::string(100000, '[') + "," + good + "}",
+        "{\"metadata\":\"\xff\"," + good + "}", "{\"metadata\":\"\\ud800\"," + good + "}",
+        "{\"metadata\":1e999," + good + "}", "{\"metadata\":tru," + good + "}"}) {
     CAPTURE(text);
     model.put(kIndex, text);
     CHECK(contains(model.error(), "model.safetensors.index.json @0x"));

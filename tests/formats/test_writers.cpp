@@ -1,6 +1,6 @@
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <signal.h>
 
 #include <array>
 #include <limits>
@@ -42,8 +42,10 @@ TEST_CASE("GGUF: every kind of value and two tensors come back") {
     GgufWriter writer(folder.path / "m.gguf");
     if (alignment != 32) writer.set_alignment(alignment);
     writer.set_u8("u8", 255), writer.set_i8("i8", -128), writer.set_u16("u16", 65535), writer.set_i16("i16", -32768);
-    writer.set_u32("u32", UINT32_MAX), writer.set_i32("i32", INT32_MIN), writer.set_u64("u64", UINT64_MAX), writer.set_i64("i64", INT64_MIN);
-    writer.set_f32("f32", 0.5f), writer.set_f64("f64", 0.25), writer.set_bool("yes", true), writer.set_string("s", "text");
+    writer.set_u32("u32", UINT32_MAX), writer.set_i32("i32", INT32_MIN), writer.set_u64("u64", UINT64_MAX),
+        writer.set_i64("i64", INT64_MIN);
+    writer.set_f32("f32", 0.5f), writer.set_f64("f64", 0.25), writer.set_bool("yes", true),
+        writer.set_string("s", "text");
     writer.set_strings("ss", std::array<std::string_view, 3>{"a", "", "ccc"});
     writer.set_floats("fs", x), writer.set_i32s("is", std::array{-1, 2}), writer.set_u32s("us", std::array{1u, 2u});
     writer.add_tensor("x", DType::kF32, std::array<int64_t, 2>{2, 3});
@@ -127,7 +129,8 @@ TEST_CASE("safetensors: tensors, metadata and an index come back") {
   writer.write(bytes_of(x));
   writer.write(std::vector<std::byte>(2));
   writer.commit();
-  const std::vector<std::pair<std::string, std::string>> map{{"a.\"b\"", "model-00001-of-00001.safetensors"}, {"scalar", "model-00001-of-00001.safetensors"}};
+  const std::vector<std::pair<std::string, std::string>> map{{"a.\"b\"", "model-00001-of-00001.safetensors"},
+                                                             {"scalar", "model-00001-of-00001.safetensors"}};
   write_safetensors_index(folder.path / "model.safetensors.index.json", map, 14);
   const SafetensorsFile file = open_safetensors(folder.path);
   REQUIRE(file.entries.size() == 2);
@@ -137,7 +140,8 @@ TEST_CASE("safetensors: tensors, metadata and an index come back") {
   CHECK(file.metadata[0] == std::pair<std::string, std::string>("form\"at", "p\\t\n\x01"));
   CHECK(open_safetensors(folder.path / "model-00001-of-00001.safetensors").entries.size() == 3);
 
-  CHECK(status_of([&] { SafetensorsWriter(folder.path / "x").add_tensor("q", DType::kQ4_0, {}); }) == Status::kInvalidArgument);
+  CHECK(status_of([&] { SafetensorsWriter(folder.path / "x").add_tensor("q", DType::kQ4_0, {}); }) ==
+        Status::kInvalidArgument);
   CHECK(status_of([&] {
           SafetensorsWriter w(folder.path / "x");
           w.add_tensor("t", DType::kF32, {});

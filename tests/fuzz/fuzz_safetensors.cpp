@@ -1,9 +1,9 @@
-// A safetensors file. The header's length is put in front of inputs, so that mutations need not keep it right; the first
-// byte says how much of the input is header.
+// A safetensors file. The header's length is put in front of inputs, so that mutations need not keep it right; the
+// first byte says how much of the input is header.
+#include <vector>
+
 #include "tests/fuzz/input_folder.h"
 #include "tests/fuzz/read_formats.h"
-
-#include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace moiety::test;

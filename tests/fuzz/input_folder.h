@@ -16,9 +16,12 @@ class InputFolder {
  public:
   InputFolder() {
     char memory[] = "/dev/shm/moiety-fuzz-XXXXXX", disk[] = "/tmp/moiety-fuzz-XXXXXX";
-    if (mkdtemp(memory)) path_ = memory;
-    else if (mkdtemp(disk)) path_ = disk;
-    else std::abort();
+    if (mkdtemp(memory))
+      path_ = memory;
+    else if (mkdtemp(disk))
+      path_ = disk;
+    else
+      std::abort();
   }
   ~InputFolder() {
     std::error_code code;

@@ -1,5 +1,5 @@
-// Opens a model file and touches all that it hands out, so that a wrong view is a wrong read. A hostile file may make it
-// throw Error and nothing else.
+// Opens a model file and touches all that it hands out, so that a wrong view is a wrong read. A hostile file may make
+// it throw Error and nothing else.
 #pragma once
 
 #include <cstdint>
