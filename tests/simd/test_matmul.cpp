@@ -165,6 +165,58 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
   }
 }
 
+TEST_CASE("small integers: every type and level gives the exact product") {
+  std::mt19937 rng(9);
+  const auto whole_row = [&](int64_t k) {  // a 127 in each block of 32 makes its scale 1
+    std::vector<float> x(static_cast<size_t>(k));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = i % 32 == 5 ? 127.0f : static_cast<float>(static_cast<int>(rng() % 17) - 8);
+    return x;
+  };
+  const auto exact = [](const std::vector<float>& weights, const std::vector<float>& x, size_t row) {
+    double sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) sum += double(weights[row * x.size() + i]) * double(x[i]);
+    return sum;
+  };
+  constexpr int64_t kRows = 5;
+  for (DType type : kQuantised) {
+    CAPTURE(dtype_info(type).name);
+    const int64_t k = dtype_info(type).block == 32 ? 288 : 256;
+    auto bytes = random_rows(type, kRows, k, rng);
+    for (size_t at = 1; at + dtype_info(type).bytes <= bytes.size(); at += dtype_info(type).bytes) {
+      if (type == DType::kMXFP4) bytes[at] = 128;  // 1, as its table is doubled
+      else for (size_t offset : scale_offsets(type)) store_u16(&bytes[at + offset], f32_to_f16(1.0f));
+    }
+    std::vector<float> weights(static_cast<size_t>(kRows * k)), y(kRows);
+    decode(type, bytes.data() + 1, weights.data(), kRows * k);
+    const std::vector<float> x = whole_row(k);
+    for_each_level([&](const Kernels& kernels) {
+      const QuantisedRow row = quantise(kernels, x);
+      kernels.int8[static_cast<int>(type)].gemv(bytes.data() + 1, static_cast<int64_t>(dtype_bytes(type, k)), kRows, k, row.view(), y.data());
+      for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
+    });
+  }
+  for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    CAPTURE(dtype_info(type).name);
+    constexpr int64_t k = 261;
+    const std::vector<float> x = whole_row(k);
+    std::vector<float> weights(static_cast<size_t>(kRows * k)), y(kRows);
+    for (float& w : weights) w = static_cast<float>(static_cast<int>(rng() % 17) - 8);
+    std::vector<uint8_t> bytes(dtype_bytes(type, kRows * k) + 1);
+    encode(type, weights.data(), bytes.data() + 1, kRows * k);
+    const auto row_bytes = static_cast<int64_t>(dtype_bytes(type, k));
+    for_each_level([&](const Kernels& kernels) {
+      const FloatKernels& kernel = type == DType::kF32 ? kernels.f32 : type == DType::kF16 ? kernels.f16 : kernels.bf16;
+      kernel.gemv(bytes.data() + 1, row_bytes, kRows, k, x.data(), y.data());
+      for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
+      if (type != DType::kBF16 || !kernels.bf16_dot.gemv) return;
+      std::vector<uint16_t> rounded(static_cast<size_t>(k));
+      kernels.bf16_dot.round(x.data(), k, rounded.data());
+      kernels.bf16_dot.gemv(bytes.data() + 1, row_bytes, kRows, k, rounded.data(), y.data());
+      for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
+    });
+  }
+}
+
 TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each other") {
   for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
     CAPTURE(std::string(dtype_info(type).name));
