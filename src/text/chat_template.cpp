@@ -69,7 +69,12 @@ std::string_view recognise_chat_template(std::string_view source) {
   if (has(source, "<|start_header_id|>")) return "llama3";
   if (has(source, "<|start_of_role|>")) return "granite";
   if (has(source, "[INST]")) return has(source, "<<SYS>>") ? "llama2" : "mistral";
-  if (has(source, "<|user|>") && has(source, "<|assistant|>")) return has(source, "</s>") ? "zephyr" : "tulu";
+  if (has(source, "<|user|>") && has(source, "<|assistant|>")) {
+    // Zephyr ends a user's message with the end token, Tulu with a line end.
+    const std::string_view user = source.substr(source.find("<|user|>"));
+    const std::string_view message = user.substr(0, user.find("}}"));
+    return has(message, "eos_token") || has(message, "</s>") ? "zephyr" : "tulu";
+  }
   return {};
 }
 
