@@ -68,7 +68,7 @@ def main():
     train = np.load(f"{options.data}/train.npy", mmap_mode="r")[:options.trained_tokens]
     grams = KneserNey(np.asarray(train, dtype=np.uint64), model.config.vocab_size)
     total = counted = 0
-    for row in rows:  # five begin tokens stand before a document, so that its first token is predicted too
+    for row in rows:  # end tokens stand before a document, so that its first token is predicted too
         ids = np.array([1] * (ORDER - 2) + [0] + tokenizer(row["text"], add_special_tokens=False).input_ids + [1], dtype=np.uint64)
         if len(ids) - ORDER + 1 > 512:
             continue
