@@ -146,7 +146,7 @@ if __name__ == "__main__":
     a.add_argument("--batch", type=int, default=4)
     a.add_argument("--length", type=int, default=512)
     a.add_argument("--drills-from", type=int, default=0)
-    a.add_argument("--drills-until", type=int, default=1000, help="step at which the copying drills end")
+    a.add_argument("--drills-until", type=int, default=0, help="step at which copying drills (half of the rows) end")
     a.add_argument("--rate", type=float, default=1.5e-3)
     a.add_argument("--warmup", type=int, default=200)
     a.add_argument("--balance", type=float, default=0.01)
