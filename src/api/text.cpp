@@ -109,6 +109,8 @@ moiety_status moiety_chat_render(const moiety_tokenizer* tokenizer, const char* 
       list.push_back({&required(messages[i].role, "role"), &required(messages[i].content, "content")});
     }
     const std::string source = chat_template ? chat_template : of(tokenizer).chat_template();
-    write_text(moiety::render_chat(source, list, add_generation), text, capacity, length);
+    const auto eos = of(tokenizer).eos();
+    const std::string_view eos_text = eos ? of(tokenizer).token_text(*eos) : std::string_view();
+    write_text(moiety::render_chat(source, list, add_generation, eos_text), text, capacity, length);
   });
 }

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "text/jinja.h"
 
 namespace moiety {
 namespace {
@@ -53,6 +54,19 @@ std::string render_inst(bool llama2, std::span<const ChatMessage> messages) {
   return out;
 }
 
+std::string render_jinja(std::string_view source, std::span<const ChatMessage> messages, bool add_generation,
+                         std::string_view eos_token) {
+  auto list = std::make_shared<text::JinjaList>();
+  for (const ChatMessage& message : messages) {
+    list->push_back(std::make_shared<text::JinjaDict>(
+        text::JinjaDict{{"role", std::string(message.role)}, {"content", std::string(message.content)}}));
+  }
+  return text::JinjaTemplate(source).render({{"messages", std::move(list)},
+                                             {"add_generation_prompt", add_generation},
+                                             {"bos_token", ""},
+                                             {"eos_token", std::string(eos_token)}});
+}
+
 }  // namespace
 
 std::vector<std::string_view> chat_template_names() {
@@ -78,7 +92,9 @@ std::string_view recognise_chat_template(std::string_view source) {
   return {};
 }
 
-std::string render_chat(std::string_view source, std::span<const ChatMessage> messages, bool add_generation) {
+std::string render_chat(std::string_view source, std::span<const ChatMessage> messages, bool add_generation,
+                        std::string_view eos_token) {
+  if (has(source, "{%") || has(source, "{{")) return render_jinja(source, messages, add_generation, eos_token);
   for (const ChatMessage& message : messages) {
     if (message.role != "system" && message.role != "user" && message.role != "assistant") {
       fail(Status::kInvalidArgument, "chat role '{}' is unknown, expected system, user or assistant", printable(message.role));
@@ -89,9 +105,6 @@ std::string render_chat(std::string_view source, std::span<const ChatMessage> me
   if (name.empty()) {
     fail(Status::kUnsupported, "chat template \"{}\" is not one that can be rendered (known: {})", printable(source),
          fmt::join(chat_template_names(), ", "));
-  }
-  if (has(source, "strftime_now") && (messages.empty() || messages[0].role != "system")) {
-    fail(Status::kUnsupported, "the model's chat template puts today's date into its own system prompt; give a system prompt");
   }
   if (name == "llama2" || name == "mistral") return render_inst(name == "llama2", messages);
   return render_family(*std::ranges::find(kFamilies, name, &Family::name), messages, add_generation);

@@ -1,6 +1,6 @@
-// Chat templates: a conversation as the prompt that the model was trained on. Templates are Jinja programs; this is no
-// Jinja: a template is recognised by the markers it writes and rendered by our own code for that family. What is not
-// recognised is refused.
+// Chat templates: a conversation as the prompt that the model was trained on. A template's text is run by our subset of
+// Jinja (jinja.h) and gives what transformers gives; what is beyond that subset is refused by name. The usual families
+// are built in too, by name, for models that bring no template or one that is refused.
 #pragma once
 
 #include <span>
@@ -17,11 +17,14 @@ struct ChatMessage {
 // The families that are built in: "chatml", "llama2", "llama3", "mistral", "granite", "tulu", "zephyr".
 std::vector<std::string_view> chat_template_names();
 
-// The family of a template's text or name; empty if it is none of ours.
+// The family that a template's markers or name belong to; empty if it is none of ours.
 std::string_view recognise_chat_template(std::string_view source);
 
-// Without BOS: tokenise the result with add_special and parse_special. add_generation: ends where the answer begins.
-// Throws Error kUnsupported (a template that is not ours, or none at all), kInvalidArgument (an unknown role).
-std::string render_chat(std::string_view source, std::span<const ChatMessage> messages, bool add_generation);
+// source: a template's text or a built-in name. Without BOS (bos_token is empty for the template): tokenise the result
+// with add_special and parse_special. eos_token: its text, as templates write it behind answers. add_generation: ends
+// where the answer begins. Throws Error kUnsupported (beyond what we render, or no template at all), kInvalidArgument
+// (an unknown role of a built-in family, or a conversation that the template itself refuses).
+std::string render_chat(std::string_view source, std::span<const ChatMessage> messages, bool add_generation,
+                        std::string_view eos_token = {});
 
 }  // namespace moiety

@@ -50,7 +50,7 @@ TEST_CASE("what can't be rendered is refused") {
   CHECK(status_of("{{ messages }}", kTalk) == Status::kUnsupported);
   CHECK(status_of("chatml", {{"tool", "x"}}) == Status::kInvalidArgument);
   // A template that states today's date by itself: only with a system prompt of the user's.
-  const std::string dated = "<|start_of_role|>{{ strftime_now('%B') }}";
+  const std::string dated = "{% if messages[0].role != 'system' %}{{ strftime_now('%B') }}{% endif %}";
   CHECK(status_of(dated, {{"user", "Hi"}}) == Status::kUnsupported);
   CHECK(status_of(dated, {{"system", "x"}, {"user", "Hi"}}) == Status::kOk);
 }
