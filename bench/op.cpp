@@ -1,14 +1,14 @@
 // bench_op: what each kernel reaches. GEMV: weights streamed from memory, GB/s and the share of the read bandwidth.
 // GEMM: 2*N*K*T operations over the time of unpacking the weights and multiplying, Gop/s and the share of the peak of
 // the arithmetic that it uses. The limits are probed before and after.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "bench/probes.h"
 #include "core/blocks.h"
@@ -76,7 +76,8 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Threa
   Tensor weight = make_tensor(memory.data(), type, {tasks * kRows, kCols});
   fill(weight);
   const std::vector<float> x(kCols, 0.37f);
-  const Buffer prepared(simd::Matmul::prepared_bytes(matmul.form(type), kCols) + 64), scratch(matmul.panel_bytes(weight) * static_cast<size_t>(threads.size()) + 64);
+  const Buffer prepared(simd::Matmul::prepared_bytes(matmul.form(type), kCols) + 64),
+      scratch(matmul.panel_bytes(weight) * static_cast<size_t>(threads.size()) + 64);
   matmul.prepare(matmul.form(type), x.data(), kCols, prepared.data());
   std::vector<float> y(static_cast<size_t>(tasks * kRows));
   // A call reads a window of the weights; the windows walk through them, so that each is cold again at its turn.
@@ -102,7 +103,8 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64
   fill(weight);
   const int64_t tiles = (tokens + simd::kTileTokens - 1) / simd::kTileTokens;
   const size_t tile_bytes = simd::Matmul::tile_bytes(form, kCols), panel_bytes = matmul.panel_bytes(weight);
-  const Buffer packed(tile_bytes * static_cast<size_t>(tiles)), panels(panel_bytes * static_cast<size_t>(threads.size()));
+  const Buffer packed(tile_bytes * static_cast<size_t>(tiles)),
+      panels(panel_bytes * static_cast<size_t>(threads.size()));
   const Buffer prepared(simd::Matmul::prepared_bytes(form, kCols) + 64);
   const std::vector<float> x(kCols, 0.37f);
   matmul.prepare(form, x.data(), kCols, prepared.data());
@@ -110,7 +112,8 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64
   const std::byte* parts[simd::kTileTokens];
   std::fill_n(sources, simd::kTileTokens, x.data());
   std::fill_n(parts, simd::kTileTokens, prepared.data());
-  for (int64_t t = 0; t < tiles; ++t) matmul.pack(form, sources, parts, simd::kTileTokens, kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
+  for (int64_t t = 0; t < tiles; ++t)
+    matmul.pack(form, sources, parts, simd::kTileTokens, kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
   const double time = best_time(o.seconds, [&] {
     threads.run(kRows / simd::kPanelRows, [&](int64_t task, int worker) {
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
@@ -127,14 +130,16 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64
 
 void print_peaks(const Options& o, const Peaks& p) {
   if (o.format != "md") return;
-  fmt::print("limits: read {:.1f} GB/s; Gop/s: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} ({})\n", p.read * 1e-9, p.int8 * 1e-9, p.bf16 * 1e-9,
-             p.f32 * 1e-9, p.instructions);
+  fmt::print("limits: read {:.1f} GB/s; Gop/s: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} ({})\n", p.read * 1e-9,
+             p.int8 * 1e-9, p.bf16 * 1e-9, p.f32 * 1e-9, p.instructions);
 }
 
 void print_line(const Options& o, const Line& l, const Peaks& peaks, const char* level, int threads) {
   if (o.format == "jsonl") {
-    fmt::print("{{\"bench\":\"op\",\"type\":\"{}\",\"kernel\":\"{}\",\"level\":\"{}\",\"threads\":{},\"gemv_gbs\":{:.3f},\"read_gbs\":{:.3f}",
-               l.type, l.kernel, level, threads, l.gemv * 1e-9, peaks.read * 1e-9);
+    fmt::print(
+        "{{\"bench\":\"op\",\"type\":\"{}\",\"kernel\":\"{}\",\"level\":\"{}\",\"threads\":{},\"gemv_gbs\":{:.3f},"
+        "\"read_gbs\":{:.3f}",
+        l.type, l.kernel, level, threads, l.gemv * 1e-9, peaks.read * 1e-9);
     for (int i = 0; i < 3; ++i) fmt::print(",\"gemm_gops_{}\":{:.2f}", kTokens[i], l.gemm[i] * 1e-9);
     fmt::print(",\"peak_gops\":{:.2f}}}\n", l.peak * 1e-9);
     return;
@@ -154,7 +159,9 @@ void run(const Options& o) {
   if (o.format == "md") fmt::print("{}, level {}, {} threads\n", cpu.model, level.name, threads->size());
   print_peaks(o, peaks);
   if (o.format == "md") {
-    fmt::print("| type    | kernel          | GEMV GB/s | of read | T=12 Gop/s | of peak | T=60 | of peak | T=480 | of peak |\n");
+    fmt::print(
+        "| type    | kernel          | GEMV GB/s | of read | T=12 Gop/s | of peak | T=60 | of peak | T=480 | of peak "
+        "|\n");
     fmt::print("|---------|-----------------|------:|------:|------:|------:|------:|------:|------:|------:|\n");
   }
   for (int i = 0; i < kDTypeCount; ++i) {
@@ -177,14 +184,22 @@ Options parse(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); i += 2) {
     if (i + 1 == words.size()) fail(Status::kInvalidArgument, "{} needs a value", words[i]);
     const std::string& value = words[i + 1];
-    if (words[i] == "-t") o.threads = std::stoi(value);
-    else if (words[i] == "--level") o.level = value;
-    else if (words[i] == "--type") o.only = value;
-    else if (words[i] == "-o") o.format = value;
-    else if (words[i] == "--activations") o.precision = value == "f32" ? ActivationPrecision::kF32 : ActivationPrecision::kAuto;
-    else if (words[i] == "--stream") o.stream_bytes = static_cast<size_t>(std::stod(value) * (1 << 20));
-    else if (words[i] == "--seconds") o.seconds = std::stod(value);
-    else fail(Status::kInvalidArgument, "unknown option {}", words[i]);
+    if (words[i] == "-t")
+      o.threads = std::stoi(value);
+    else if (words[i] == "--level")
+      o.level = value;
+    else if (words[i] == "--type")
+      o.only = value;
+    else if (words[i] == "-o")
+      o.format = value;
+    else if (words[i] == "--activations")
+      o.precision = value == "f32" ? ActivationPrecision::kF32 : ActivationPrecision::kAuto;
+    else if (words[i] == "--stream")
+      o.stream_bytes = static_cast<size_t>(std::stod(value) * (1 << 20));
+    else if (words[i] == "--seconds")
+      o.seconds = std::stod(value);
+    else
+      fail(Status::kInvalidArgument, "unknown option {}", words[i]);
   }
   return o;
 }
@@ -197,7 +212,9 @@ int main(int argc, char** argv) {
     moiety::bench::run(moiety::bench::parse({argv + 1, argv + argc}));
     return 0;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o md|jsonl] [--stream MIB] [--seconds S]\n",
+    fmt::print(stderr,
+               "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o "
+               "md|jsonl] [--stream MIB] [--seconds S]\n",
                error.what());
     return 2;
   }

@@ -210,15 +210,23 @@ double probe_read(Threads& threads, size_t bytes) {
 }
 
 Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
-  struct Choice { Loop loop; const char* name; };
+  struct Choice {
+    Loop loop;
+    const char* name;
+  };
   Choice int8{int8_plain, "plain int8"}, bf16{nullptr, "no bf16"}, f32{f32_plain, "plain f32"};
 #if defined(__x86_64__)
-  if (cpu.avx512_vnni) int8 = {int8_vnni512, "avx512_vnni"};
-  else if (cpu.avx_vnni) int8 = {int8_vnni256, "avx_vnni"};
-  else if (cpu.avx2) int8 = {int8_avx2, "avx2 maddubs"};
+  if (cpu.avx512_vnni)
+    int8 = {int8_vnni512, "avx512_vnni"};
+  else if (cpu.avx_vnni)
+    int8 = {int8_vnni256, "avx_vnni"};
+  else if (cpu.avx2)
+    int8 = {int8_avx2, "avx2 maddubs"};
   if (cpu.avx512_bf16) bf16 = {bf16_dot512, "avx512_bf16"};
-  if (cpu.avx512) f32 = {f32_fma512, "avx512 fma"};
-  else if (cpu.avx2) f32 = {f32_fma256, "avx2 fma"};
+  if (cpu.avx512)
+    f32 = {f32_fma512, "avx512 fma"};
+  else if (cpu.avx2)
+    f32 = {f32_fma256, "avx2 fma"};
 #else
   (void)cpu;
 #endif

@@ -10,10 +10,10 @@
 namespace moiety::bench {
 
 struct Peaks {
-  double read = 0;  // bytes/s streamed from memory, all workers together
-  double int8 = 0;  // operations/s (a multiply-add is two) of register-tiled loops: 8-bit dot products,
-  double bf16 = 0;  // bf16 dot products (0 where the CPU has none),
-  double f32 = 0;   // and f32 multiply-adds
+  double read = 0;           // bytes/s streamed from memory, all workers together
+  double int8 = 0;           // operations/s (a multiply-add is two) of register-tiled loops: 8-bit dot products,
+  double bf16 = 0;           // bf16 dot products (0 where the CPU has none),
+  double f32 = 0;            // and f32 multiply-adds
   std::string instructions;  // "avx512_vnni, avx512_bf16, avx512 fma"
 };
 

@@ -31,9 +31,15 @@ inline constexpr int kParts16 = static_cast<int>(16 / hn::MaxLanes(d16));  // ve
 inline constexpr size_t kPart = hn::MaxLanes(df);
 
 // One block's codes, 8 int32, 8 floats.
-struct Codes { V8 v[kParts]; };
-struct I8 { VI v[kParts]; };
-struct F8 { VF v[kParts]; };
+struct Codes {
+  V8 v[kParts];
+};
+struct I8 {
+  VI v[kParts];
+};
+struct F8 {
+  VF v[kParts];
+};
 
 template <class F>
 HWY_INLINE F8 f8(const F& part) {

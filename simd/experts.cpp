@@ -1,6 +1,7 @@
 // Experts: grouped execution. Tokens are sorted by expert (Routing); an expert's group runs as a GEMM or, if it is
 // small, row by row as GEMVs. Two phases of (expert, tile of outputs) tasks: hidden = act(gate x) * up x for each
-// choice, then y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending order.
+// choice, then y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending
+// order.
 #include <algorithm>
 #include <vector>
 
@@ -19,9 +20,9 @@ struct Step {
     int32_t expert, first, count;  // entries [first, first + count) of the routing
     int32_t tile;                  // its first packed tile; -1: too small, it runs as GEMVs
   };
-  std::byte *prepared[kForms], *tiles[kForms];              // of x: rows, then tiles of the groups
+  std::byte *prepared[kForms], *tiles[kForms];                // of x: rows, then tiles of the groups
   std::byte *hidden_prepared[kForms], *hidden_tiles[kForms];  // of hidden, a row for each entry
-  float* hidden;  // [n, F]
+  float* hidden;                                              // [n, F]
   std::byte* panels;
   Group* groups;
   int64_t group_count, tile_count;
@@ -30,7 +31,10 @@ struct Step {
 class ExpertsKernel final : public Kernel {
  public:
   ExpertsKernel(const Experts& op, int top_k, const Context& context)
-      : op_(op), top_k_(top_k), matmul_(context.matmul), width_(op.bank->expert(0).up.cols()),
+      : op_(op),
+        top_k_(top_k),
+        matmul_(context.matmul),
+        width_(op.bank->expert(0).up.cols()),
         hidden_(op.bank->expert(0).up.rows()) {
     for (int e = 0; e < op.bank->size(); ++e) {
       const Expert& expert = op.bank->expert(e);
@@ -44,7 +48,8 @@ class ExpertsKernel final : public Kernel {
 
   std::string name() const override {
     const Expert& expert = op_.bank->expert(0);
-    return "experts " + matmul_.name(expert.up.dtype) + ", " + matmul_.name(expert.down.dtype) + ", " + matmul_.kernels().level;
+    return "experts " + matmul_.name(expert.up.dtype) + ", " + matmul_.name(expert.down.dtype) + ", " +
+           matmul_.kernels().level;
   }
 
   size_t scratch_bytes(int64_t rows, int workers) const override {
@@ -87,7 +92,8 @@ class ExpertsKernel final : public Kernel {
       const auto i = static_cast<size_t>(f);
       step.prepared[f] = take(uses_[i] ? static_cast<size_t>(rows) * Matmul::prepared_bytes(form, width_) : 0);
       step.tiles[f] = take(uses_[i] ? static_cast<size_t>(tiles) * Matmul::tile_bytes(form, width_) : 0);
-      step.hidden_prepared[f] = take(hidden_uses_[i] ? static_cast<size_t>(n) * Matmul::prepared_bytes(form, hidden_) : 0);
+      step.hidden_prepared[f] =
+          take(hidden_uses_[i] ? static_cast<size_t>(n) * Matmul::prepared_bytes(form, hidden_) : 0);
       step.hidden_tiles[f] = take(hidden_uses_[i] ? static_cast<size_t>(tiles) * Matmul::tile_bytes(form, hidden_) : 0);
     }
     step.hidden = reinterpret_cast<float*>(take(static_cast<size_t>(n * hidden_) * sizeof(float)));
@@ -131,10 +137,13 @@ class ExpertsKernel final : public Kernel {
       if (!uses_[static_cast<size_t>(f)]) continue;
       const auto form = static_cast<Form>(f);
       const auto prepare = [&](int64_t row, int) {
-        matmul_.prepare(form, reinterpret_cast<const float*>(x.row(row)), width_, prepared_row(form, step.prepared[f], width_, row));
+        matmul_.prepare(form, reinterpret_cast<const float*>(x.row(row)), width_,
+                        prepared_row(form, step.prepared[f], width_, row));
       };
-      if (x.rows() == 1) prepare(0, 0);
-      else call.threads->run(x.rows(), prepare);
+      if (x.rows() == 1)
+        prepare(0, 0);
+      else
+        call.threads->run(x.rows(), prepare);
       if (step.tile_count == 0) continue;
       for_each_tile(call, step, [&](int64_t entry, int64_t count, int64_t tile) {
         const float* sources[kTileTokens];
@@ -143,7 +152,8 @@ class ExpertsKernel final : public Kernel {
           sources[t] = reinterpret_cast<const float*>(x.row(routing.row[entry + t]));
           parts[t] = prepared_row(form, step.prepared[f], width_, routing.row[entry + t]);
         }
-        matmul_.pack(form, sources, parts, count, width_, step.tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, width_));
+        matmul_.pack(form, sources, parts, count, width_,
+                     step.tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, width_));
       });
     }
   }
@@ -154,7 +164,8 @@ class ExpertsKernel final : public Kernel {
       if (!hidden_uses_[static_cast<size_t>(f)]) continue;
       const auto form = static_cast<Form>(f);
       const auto prepare = [&](int64_t entry, int) {
-        matmul_.prepare(form, step.hidden + entry * hidden_, hidden_, prepared_row(form, step.hidden_prepared[f], hidden_, entry));
+        matmul_.prepare(form, step.hidden + entry * hidden_, hidden_,
+                        prepared_row(form, step.hidden_prepared[f], hidden_, entry));
       };
       call.threads->run(n, 8, prepare);
       if (step.tile_count == 0) continue;
@@ -165,13 +176,15 @@ class ExpertsKernel final : public Kernel {
           sources[t] = step.hidden + (entry + t) * hidden_;
           parts[t] = prepared_row(form, step.hidden_prepared[f], hidden_, entry + t);
         }
-        matmul_.pack(form, sources, parts, count, hidden_, step.hidden_tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, hidden_));
+        matmul_.pack(form, sources, parts, count, hidden_,
+                     step.hidden_tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, hidden_));
       });
     }
   }
 
   // hidden[entries of the group][first, first + kChunk) = act(gate x) * up x
-  void up_chunk(const KernelCall& call, const Step& step, const Step::Group& group, int64_t first, int worker) const noexcept {
+  void up_chunk(const KernelCall& call, const Step& step, const Step::Group& group, int64_t first,
+                int worker) const noexcept {
     const Expert& expert = op_.bank->expert(group.expert);
     const int64_t count = std::min(kChunk, hidden_ - first);
     if (group.tile < 0) {
@@ -215,12 +228,15 @@ class ExpertsKernel final : public Kernel {
     return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, weight.cols());
   }
 
-  void activate(const Expert& expert, int64_t first, int64_t count, float* gate, float* up, float* hidden) const noexcept {
+  void activate(const Expert& expert, int64_t first, int64_t count, float* gate, float* up,
+                float* hidden) const noexcept {
     add_bias(expert.gate_bias, first, count, gate);
     add_bias(expert.up_bias, first, count, up);
     const auto kind = static_cast<RowActivation>(op_.kind);
-    if (expert.gate) matmul_.kernels().rows.glu(kind, op_.limit, op_.alpha, gate, up, count, hidden);
-    else matmul_.kernels().rows.act(kind, up, count, hidden);
+    if (expert.gate)
+      matmul_.kernels().rows.glu(kind, op_.limit, op_.alpha, gate, up, count, hidden);
+    else
+      matmul_.kernels().rows.act(kind, up, count, hidden);
   }
 
   static void add_bias(const Tensor& bias, int64_t first, int64_t count, float* y) noexcept {
@@ -233,7 +249,8 @@ class ExpertsKernel final : public Kernel {
     const Tensor& out = call.output.tensor;
     const Routing& routing = call.inputs[1].routing;
     const int64_t count = std::min<int64_t>(kPanelRows, width_ - first);
-    for (int64_t row = 0; row < out.rows(); ++row) std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
+    for (int64_t row = 0; row < out.rows(); ++row)
+      std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     float y[kTileTokens * kPanelRows];
     const auto combine = [&](const Expert& expert, int32_t entry, float* values) {
@@ -275,11 +292,13 @@ class ExpertsKernel final : public Kernel {
 Offer prepare(const Experts& op, const Context& context) {
   for (int e = 0; e < op.bank->size(); ++e) {
     const Expert& expert = op.bank->expert(e);
+    if (!expert.gate && op.kind == Activation::kSwigluOai) return refuse("swiglu_oai needs a gate");
     for (const Tensor* t : {&expert.gate, &expert.up, &expert.down}) {
       if (std::string reason = *t ? Matmul::refusal(*t) : ""; !reason.empty()) return refuse(std::move(reason));
     }
     for (const Tensor* t : {&expert.gate_bias, &expert.up_bias, &expert.down_bias}) {
-      if (*t && t->dtype != DType::kF32) return refuse(std::string("expert biases are f32 only, not ") + dtype_info(t->dtype).name);
+      if (*t && t->dtype != DType::kF32)
+        return refuse(std::string("expert biases are f32 only, not ") + dtype_info(t->dtype).name);
     }
   }
   const int top_k = static_cast<int>(context.graph.node(context.node.inputs[1]).cols);

@@ -10,19 +10,24 @@
 namespace moiety::simd::MOIETY_LEVEL {
 namespace {
 
-struct F16Lanes { V16 v[kParts16]; };  // 16 floats
+struct F16Lanes {
+  V16 v[kParts16];
+};  // 16 floats
 constexpr size_t kStep = hn::MaxLanes(d16);
 
 struct LoadF32 {
   static constexpr int64_t kBytes = 4;
-  static HWY_INLINE V16 load(const uint8_t* at) { return hn::BitCast(d16, hn::LoadU(hn::Repartition<uint8_t, D16>(), at)); }
+  static HWY_INLINE V16 load(const uint8_t* at) {
+    return hn::BitCast(d16, hn::LoadU(hn::Repartition<uint8_t, D16>(), at));
+  }
 };
 struct LoadF16 {
   static constexpr int64_t kBytes = 2;
   static HWY_INLINE V16 load(const uint8_t* at) {
     const hn::Rebind<uint16_t, D16> du;
     const hn::Rebind<hwy::float16_t, D16> dh;
-    return hn::PromoteTo(d16, hn::BitCast(dh, hn::BitCast(du, hn::LoadU(hn::Repartition<uint8_t, decltype(du)>(), at))));
+    return hn::PromoteTo(d16,
+                         hn::BitCast(dh, hn::BitCast(du, hn::LoadU(hn::Repartition<uint8_t, decltype(du)>(), at))));
   }
 };
 struct LoadBF16 {
@@ -84,13 +89,19 @@ struct LaneStarts16 {
   }
 };
 
-// The dwords 0..15 of 16 rows go to column lines: dword i of row r to panel[(starts[i] + step) * 16 + r], for i < count.
-HWY_INLINE void put_columns(const uint8_t* const* rows, const LaneStarts16& starts, int64_t step, int64_t count, uint32_t* panel) {
+// The dwords 0..15 of 16 rows go to column lines: dword i of row r to panel[(starts[i] + step) * 16 + r], for i <
+// count.
+HWY_INLINE void put_columns(const uint8_t* const* rows, const LaneStarts16& starts, int64_t step, int64_t count,
+                            uint32_t* panel) {
   const hn::FixedTag<uint8_t, 16> db;
   const hn::FixedTag<uint32_t, 4> d;
   const hn::FixedTag<uint64_t, 2> dl;
-  const auto low = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
-  const auto high = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
+  const auto low = [&](auto a, auto b) {
+    return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
+  };
+  const auto high = [&](auto a, auto b) {
+    return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
+  };
   for (int64_t column = 0; column < count; column += 4) {
     uint32_t* to[4];
     for (int64_t i = 0; i < 4; ++i) to[i] = panel + (starts.start[column + i] + step) * 16;
@@ -194,7 +205,8 @@ HWY_INLINE __m512 dot2(__m512 sum, __m512i a, __m512i b) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
 
-void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y) noexcept {
+void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x,
+               float* y) noexcept {
   constexpr int kRows = 4;
   const int64_t whole = k / 32 * 32;
   const auto tail_mask = static_cast<__mmask32>((uint64_t{1} << (k - whole)) - 1);
@@ -211,7 +223,8 @@ void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
     }
     if (tail_mask) {
       const __m512i xs = _mm512_maskz_loadu_epi16(tail_mask, x + whole);
-      for (int i = 0; i < kRows; ++i) acc[i] = dot2(acc[i], _mm512_maskz_loadu_epi16(tail_mask, row[i] + whole * 2), xs);
+      for (int i = 0; i < kRows; ++i)
+        acc[i] = dot2(acc[i], _mm512_maskz_loadu_epi16(tail_mask, row[i] + whole * 2), xs);
     }
     for (int i = 0; i < kRows && r + i < rows; ++i) {
       HWY_ALIGN float lanes[16];

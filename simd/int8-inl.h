@@ -112,7 +112,8 @@ struct TailGroup {
 };
 
 template <class T>
-void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y) noexcept {
+void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x,
+               float* y) noexcept {
   using Block = typename T::Block;
   const int64_t blocks = k / 32, groups = blocks / 8;
   const int32_t* last = x.sums + blocks;
@@ -142,8 +143,12 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
 HWY_INLINE void interleave_rows(const uint8_t* codes, uint8_t* out) {
   const hn::FixedTag<uint32_t, 4> d;
   const hn::FixedTag<uint64_t, 2> dl;
-  const auto low = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
-  const auto high = [&](auto a, auto b) { return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b))); };
+  const auto low = [&](auto a, auto b) {
+    return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
+  };
+  const auto high = [&](auto a, auto b) {
+    return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
+  };
   const auto* in = reinterpret_cast<const uint32_t*>(codes);
   auto* to = reinterpret_cast<uint32_t*>(out);
   for (int row = 0; row < 16; row += 4) {
@@ -199,7 +204,8 @@ void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_
     for (int i = 0; i < count; ++i) position[i] = lane_starts(g + i);
     for (int64_t r = 0; r < 16; ++r) {
       Scales s;
-      const auto* block = reinterpret_cast<const Block*>(weights + (r < rows ? r : rows - 1) * row_bytes) + g / T::kBlocks;
+      const auto* block =
+          reinterpret_cast<const Block*>(weights + (r < rows ? r : rows - 1) * row_bytes) + g / T::kBlocks;
       if (count == 8) {
         T::scales(block, s);
       } else {  // the end of a row: nothing behind it is read
@@ -214,7 +220,8 @@ void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_
       for (int64_t r = 0; r < 16; ++r) {
         const auto* block = reinterpret_cast<const Block*>(weights + (r < rows ? r : 0) * row_bytes);
         const Codes x = T::kBlocks == 8 ? T::unpack(block[g / 8], i) : T::unpack(block[g + i], 0);
-        for (int p = 0; p < kParts; ++p) hn::Store(x.v[p], d8, codes + 32 * r + static_cast<size_t>(p) * hn::MaxLanes(d8));
+        for (int p = 0; p < kParts; ++p)
+          hn::Store(x.v[p], d8, codes + 32 * r + static_cast<size_t>(p) * hn::MaxLanes(d8));
       }
       interleave_rows(codes, panel.codes + position[i] * 512);
     }
@@ -248,7 +255,8 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
           const auto weight = hn::LoadU(du, w + k4 * 64);
 #pragma GCC unroll 12
           for (int t = 0; t < kTokens; ++t) {
-            sums[t] = dot4<T::kSmall>(di16, sums[t], weight, hn::BitCast(du, hn::Set(di16, codes[k4 * kTileTokens + t])));
+            sums[t] =
+                dot4<T::kSmall>(di16, sums[t], weight, hn::BitCast(du, hn::Set(di16, codes[k4 * kTileTokens + t])));
           }
         }
       };
@@ -278,7 +286,8 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
         const V16 wm = hn::LoadU(d16, panel.mins + at * 16 + r0);
         for (int t = 0; t < kTokens; ++t) {
           if constexpr (T::kGroup16) {
-            const V m0 = hn::LoadU(di16, panel.sub_mins + at * 32 + r0), m1 = hn::LoadU(di16, panel.sub_mins + at * 32 + 16 + r0);
+            const V m0 = hn::LoadU(di16, panel.sub_mins + at * 32 + r0),
+                    m1 = hn::LoadU(di16, panel.sub_mins + at * 32 + 16 + r0);
             const V m = hn::Add(hn::Mul(m0, hn::Set(di16, first[t])), hn::Mul(m1, hn::Set(di16, last[t])));
             acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
           } else {

@@ -22,9 +22,9 @@ inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
 // One row quantised to int8, a scale for each block of 32: x[k] ~ scales[k / 32] * codes[k]. sums: first the sums of
 // each block's first 16 codes, then those of the last 16.
 struct Int8Row {
-  const int8_t* codes;    // [K]
-  const float* scales;    // [K / 32]
-  const int32_t* sums;    // [2 * K / 32]
+  const int8_t* codes;  // [K]
+  const float* scales;  // [K / 32]
+  const int32_t* sums;  // [2 * K / 32]
 };
 
 // A tile of kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
@@ -36,11 +36,11 @@ struct Int8Tile {
 
 // kPanelRows weight rows, unpacked, blocks in lane order. What a type does not use stays unwritten.
 struct Int8Panel {
-  uint8_t* codes;      // [K/32][8][16 rows][4], value + zero point of the type
-  float* scales;       // [K/32][16]
-  float* mins;         // [K/32][16], to be subtracted times the sum of the block
-  int32_t* sub;        // [K/32][2][16] integer scales of the two halves (types with groups of 16)
-  int32_t* sub_mins;   // [K/32][2][16]
+  uint8_t* codes;     // [K/32][8][16 rows][4], value + zero point of the type
+  float* scales;      // [K/32][16]
+  float* mins;        // [K/32][16], to be subtracted times the sum of the block
+  int32_t* sub;       // [K/32][2][16] integer scales of the two halves (types with groups of 16)
+  int32_t* sub_mins;  // [K/32][2][16]
 };
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 6;  // of an Int8Panel, a block of 32
 
@@ -62,7 +62,8 @@ struct FloatKernels {
 // bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
 struct Bf16Kernels {
   void (*round)(const float* x, int64_t k, uint16_t* y) noexcept;
-  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y) noexcept;
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x,
+               float* y) noexcept;
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
   void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept;

@@ -35,14 +35,19 @@ class LinearKernel final : public Kernel {
     const size_t prepared_bytes = Matmul::prepared_bytes(form_, k);
     std::byte* prepared = call.scratch;
     const auto prepare = [&](int64_t row, int) {
-      matmul_.prepare(form_, reinterpret_cast<const float*>(x.row(row)), k, prepared + static_cast<size_t>(row) * prepared_bytes);
+      matmul_.prepare(form_, reinterpret_cast<const float*>(x.row(row)), k,
+                      prepared + static_cast<size_t>(row) * prepared_bytes);
     };
     if (prepared_bytes) {
-      if (rows == 1) prepare(0, 0);
-      else call.threads->run(rows, prepare);
+      if (rows == 1)
+        prepare(0, 0);
+      else
+        call.threads->run(rows, prepare);
     }
-    if (rows < kGemmRows) run_gemv(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
-    else run_gemm(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
+    if (rows < kGemmRows)
+      run_gemv(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
+    else
+      run_gemm(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
   }
 
  private:
@@ -57,7 +62,8 @@ class LinearKernel final : public Kernel {
         matmul_.gemv(weight_, first, count, reinterpret_cast<const float*>(x.row(row)),
                      prepared + static_cast<size_t>(row) * Matmul::prepared_bytes(form_, weight_.cols()), y,
                      free + static_cast<size_t>(worker) * panel_bytes);
-        if (!bias_.empty()) for (int64_t i = 0; i < count; ++i) y[i] += bias_[static_cast<size_t>(first + i)];
+        if (!bias_.empty())
+          for (int64_t i = 0; i < count; ++i) y[i] += bias_[static_cast<size_t>(first + i)];
       }
     };
     call.threads->run((outputs + chunk - 1) / chunk, task);
@@ -93,7 +99,8 @@ class LinearKernel final : public Kernel {
         for (int64_t t = 0; t < tokens; ++t) {
           float* out = reinterpret_cast<float*>(call.output.tensor.row(tile * kTileTokens + t)) + first;
           for (int64_t i = 0; i < count; ++i) {
-            out[i] = bias_.empty() ? y[t * kPanelRows + i] : y[t * kPanelRows + i] + bias_[static_cast<size_t>(first + i)];
+            out[i] =
+                bias_.empty() ? y[t * kPanelRows + i] : y[t * kPanelRows + i] + bias_[static_cast<size_t>(first + i)];
           }
         }
       }
@@ -115,7 +122,8 @@ class EmbeddingKernel final : public Kernel {
     for (int64_t row = 0; row < call.output.tensor.rows(); ++row) {
       auto* y = reinterpret_cast<float*>(call.output.tensor.row(row));
       decode(op_.table.dtype, op_.table.row(call.batch->ids[static_cast<size_t>(row)]), y, op_.table.cols());
-      if (op_.scale != 1) for (int64_t i = 0; i < op_.table.cols(); ++i) y[i] *= op_.scale;
+      if (op_.scale != 1)
+        for (int64_t i = 0; i < op_.table.cols(); ++i) y[i] *= op_.scale;
     }
   }
 

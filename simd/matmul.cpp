@@ -45,7 +45,8 @@ size_t aligned(int64_t size) { return align_up(static_cast<size_t>(size), kAlign
 std::string Matmul::refusal(const Tensor& weight) {
   if (weight.dtype == DType::kI32) return "i32 weights";
   if (weight.cols() % dtype_info(weight.dtype).block != 0) {
-    return fmt::format("{} needs K % {} == 0, K is {}", dtype_info(weight.dtype).name, dtype_info(weight.dtype).block, weight.cols());
+    return fmt::format("{} needs K % {} == 0, K is {}", dtype_info(weight.dtype).name, dtype_info(weight.dtype).block,
+                       weight.cols());
   }
   return {};
 }
@@ -63,9 +64,12 @@ std::string Matmul::name(DType weight) const {
 
 size_t Matmul::prepared_bytes(Form form, int64_t k) {
   switch (form) {
-    case Form::kInt8: return aligned(k + k / 32 * 12);
-    case Form::kBf16: return aligned(2 * k);
-    case Form::kF32: return 0;
+    case Form::kInt8:
+      return aligned(k + k / 32 * 12);
+    case Form::kBf16:
+      return aligned(2 * k);
+    case Form::kF32:
+      return 0;
   }
   return 0;
 }
@@ -81,9 +85,12 @@ void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) 
 
 size_t Matmul::tile_bytes(Form form, int64_t k) {
   switch (form) {
-    case Form::kInt8: return aligned(k / 32 * 11 * kTileTokens * 4);
-    case Form::kBf16: return aligned((k + 1) / 2 * kTileTokens * 4);
-    case Form::kF32: return aligned(k * kTileTokens * 4);
+    case Form::kInt8:
+      return aligned(k / 32 * 11 * kTileTokens * 4);
+    case Form::kBf16:
+      return aligned((k + 1) / 2 * kTileTokens * 4);
+    case Form::kF32:
+      return aligned(k * kTileTokens * 4);
   }
   return 0;
 }
@@ -93,7 +100,8 @@ void Matmul::pack(Form form, const float* const* sources, const std::byte* const
   if (form == Form::kF32) {
     kernels_->pack_f32(sources, tokens, k, reinterpret_cast<float*>(tile));
   } else if (form == Form::kBf16) {
-    kernels_->bf16_dot.pack(reinterpret_cast<const uint16_t* const*>(prepared), tokens, k, reinterpret_cast<uint32_t*>(tile));
+    kernels_->bf16_dot.pack(reinterpret_cast<const uint16_t* const*>(prepared), tokens, k,
+                            reinterpret_cast<uint32_t*>(tile));
   } else {
     Int8Row rows[kTileTokens];
     for (int64_t t = 0; t < tokens; ++t) rows[t] = int8_row(prepared[t], k);
@@ -104,9 +112,12 @@ void Matmul::pack(Form form, const float* const* sources, const std::byte* const
 size_t Matmul::panel_bytes(const Tensor& weight) const {
   const int64_t k = weight.cols();
   switch (form(weight.dtype)) {
-    case Form::kInt8: return aligned(k / 32 * static_cast<int64_t>(kPanelBlockBytes));
-    case Form::kBf16: return aligned((k + 1) / 2 * kPanelRows * 4);
-    case Form::kF32: return aligned(k * kPanelRows * 4) * (plain(weight.dtype) ? 1 : 2);  // panel, decoded rows
+    case Form::kInt8:
+      return aligned(k / 32 * static_cast<int64_t>(kPanelBlockBytes));
+    case Form::kBf16:
+      return aligned((k + 1) / 2 * kPanelRows * 4);
+    case Form::kF32:
+      return aligned(k * kPanelRows * 4) * (plain(weight.dtype) ? 1 : 2);  // panel, decoded rows
   }
   return 0;
 }
@@ -118,19 +129,23 @@ void Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* 
     case Form::kInt8:
       kernels_->int8[static_cast<int>(weight.dtype)].unpack(at, weight.row_bytes, rows, k, int8_panel(panel, k));
       break;
-    case Form::kBf16: kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel)); break;
+    case Form::kBf16:
+      kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
+      break;
     case Form::kF32:
       if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
       } else {
         auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
         for (int64_t r = 0; r < rows; ++r) decode(weight.dtype, weight.row(row + r), decoded + r * k, k);
-        kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k, reinterpret_cast<float*>(panel));
+        kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k,
+                             reinterpret_cast<float*>(panel));
       }
   }
 }
 
-void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y) const noexcept {
+void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens,
+                  float* y) const noexcept {
   const int64_t k = weight.cols();
   switch (form(weight.dtype)) {
     case Form::kInt8:  // the views are shared with the writers, hence the casts
@@ -138,7 +153,8 @@ void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte*
                                                           int8_tile(const_cast<std::byte*>(tile), k), k, tokens, y);
       break;
     case Form::kBf16:
-      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel), reinterpret_cast<const uint32_t*>(tile), k, tokens, y);
+      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel), reinterpret_cast<const uint32_t*>(tile), k,
+                              tokens, y);
       break;
     case Form::kF32:
       kernels_->gemm_f32(reinterpret_cast<const float*>(panel), reinterpret_cast<const float*>(tile), k, tokens, y);
@@ -146,8 +162,8 @@ void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte*
   }
 }
 
-void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
-                  std::byte* scratch) const noexcept {
+void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared,
+                  float* y, std::byte* scratch) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
   switch (form(weight.dtype)) {

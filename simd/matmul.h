@@ -40,7 +40,8 @@ class Matmul {
   size_t panel_bytes(const Tensor& weight) const;
   void unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept;
   // y[tokens][kPanelRows]
-  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y) const noexcept;
+  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens,
+            float* y) const noexcept;
 
   // y[rows]. scratch: panel_bytes() of it.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,

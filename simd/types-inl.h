@@ -8,7 +8,8 @@
 
 namespace moiety::simd::MOIETY_LEVEL {
 
-// The scales of 8 blocks; for types with groups of 16, ws is the common factor and sub the integer scales of the halves.
+// The scales of 8 blocks; for types with groups of 16, ws is the common factor and sub the integer scales of the
+// halves.
 struct Scales {
   F8 ws, wm;
   I8 sub[2], sub_mins[2];
@@ -49,9 +50,8 @@ HWY_INLINE Codes bits(const Codes& x, int shift, uint8_t mask) {
 }
 HWY_INLINE Codes or_shifted(const Codes& low, const Codes& high, int shift) {
   const hn::Repartition<uint16_t, D8> dw;
-  return codes([&](int p) {
-    return hn::Or(low.v[p], hn::BitCast(d8, hn::ShiftLeftSame(hn::BitCast(dw, high.v[p]), shift)));
-  });
+  return codes(
+      [&](int p) { return hn::Or(low.v[p], hn::BitCast(d8, hn::ShiftLeftSame(hn::BitCast(dw, high.v[p]), shift))); });
 }
 // table[code] for codes below 16, plus zero.
 HWY_INLINE Codes lookup(const Codes& x, const int8_t* table, int zero) {
@@ -82,7 +82,8 @@ HWY_INLINE F8 halves_to_f8(const uint8_t* at, size_t stride) {
   const hn::Rebind<hwy::float16_t, DF> dh;
   const hn::Rebind<uint16_t, DF> du;
   return f8([&](int p) {
-    return hn::PromoteTo(df, hn::BitCast(dh, hn::LoadU(du, reinterpret_cast<const uint16_t*>(pair) + 4 * p * (kParts - 1))));
+    return hn::PromoteTo(
+        df, hn::BitCast(dh, hn::LoadU(du, reinterpret_cast<const uint16_t*>(pair) + 4 * p * (kParts - 1))));
   });
 }
 HWY_INLINE I8 bytes_to_i8(const uint8_t* at) {
@@ -92,7 +93,9 @@ HWY_INLINE I8 bytes_to_i8(const uint8_t* at) {
 // 16 signed bytes: those at even places to even, those at odd places to odd.
 HWY_INLINE void split_i8(const int8_t* at, I8& even, I8& odd) {
   const hn::Rebind<int16_t, DI> dw;
-  const auto part = [&](int p) { return hn::LoadU(dw, reinterpret_cast<const int16_t*>(at) + static_cast<size_t>(p) * kPart); };
+  const auto part = [&](int p) {
+    return hn::LoadU(dw, reinterpret_cast<const int16_t*>(at) + static_cast<size_t>(p) * kPart);
+  };
   even = i8([&](int p) { return hn::PromoteTo(di, hn::ShiftRight<8>(hn::ShiftLeft<8>(part(p)))); });
   odd = i8([&](int p) { return hn::PromoteTo(di, hn::ShiftRight<8>(part(p))); });
 }
@@ -108,16 +111,21 @@ HWY_INLINE void split_words(uint64_t low, uint64_t high, I8& even, I8& odd) {
   split_i8(reinterpret_cast<const int8_t*>(words), even, odd);
 }
 constexpr uint64_t kEachByte = 0x0101010101010101u;
-HWY_INLINE uint64_t load_u64(const void* at) { return load_u32(at) | static_cast<uint64_t>(load_u32(static_cast<const uint8_t*>(at) + 4)) << 32; }
+HWY_INLINE uint64_t load_u64(const void* at) {
+  return load_u32(at) | static_cast<uint64_t>(load_u32(static_cast<const uint8_t*>(at) + 4)) << 32;
+}
 // Each byte (0..127) less 32.
-HWY_INLINE uint64_t less_32(uint64_t bytes) { return ((bytes | 0x80 * kEachByte) - 0x20 * kEachByte) ^ 0x80 * kEachByte; }
+HWY_INLINE uint64_t less_32(uint64_t bytes) {
+  return ((bytes | 0x80 * kEachByte) - 0x20 * kEachByte) ^ 0x80 * kEachByte;
+}
 
 // An fp16 number by the CPU's own conversion where there is one.
 HWY_INLINE float half_at(const uint8_t* at) {
 #if defined(__F16C__)
   const hn::FixedTag<float, 4> d;
   const hn::Rebind<uint16_t, decltype(d)> du;
-  return hn::GetLane(hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, decltype(d)>(), hn::Set(du, load_u16(at)))));
+  return hn::GetLane(
+      hn::PromoteTo(d, hn::BitCast(hn::Rebind<hwy::float16_t, decltype(d)>(), hn::Set(du, load_u16(at)))));
 #else
   return load_f16(at);
 #endif
@@ -234,7 +242,9 @@ struct TypeIQ4_XS : Plain {
   using Block = BlockIQ4_XS;
   static constexpr int kBlocks = 8, kZero = 128;
   static constexpr bool kSmall = false;
-  static HWY_INLINE Codes unpack(const Block& block, int i) { return lookup(halves(block.q + 16 * i), kIQ4Values, kZero); }
+  static HWY_INLINE Codes unpack(const Block& block, int i) {
+    return lookup(halves(block.q + 16 * i), kIQ4Values, kZero);
+  }
   static HWY_INLINE void scales(const Block* b, Scales& s) {
     uint64_t low = load_u32(b->scales_low), high = load_u16(b->scales_high);
     low = (low | low << 16) & 0x0000ffff0000ffffu;  // each nibble to its byte

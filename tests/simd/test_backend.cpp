@@ -106,8 +106,10 @@ Bench linear(const Tensor& weight, const Tensor& bias) {
   return b;
 }
 
-const std::vector<DType> kTypes = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ4_0,   DType::kQ4_1,   DType::kQ5_0, DType::kQ5_1,
-                                   DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+const std::vector<DType> kTypes = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,
+                                   DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1,
+                                   DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
+                                   DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 // int8 and bf16 activations: the error of rounding them, each element against the size of the whole.
 Gate gate_of(bool exact, const std::vector<float>& want) {
@@ -183,7 +185,12 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
   const auto levels = test::simd_backends();
   const ReferenceBackend reference;
   auto serial = make_threads("serial", 1), pool = make_threads("tbb", 3);
-  struct Case { DType in, down; Activation kind; float limit; bool gate, bias; };
+  struct Case {
+    DType in, down;
+    Activation kind;
+    float limit;
+    bool gate, bias;
+  };
   const Case cases[] = {{DType::kQ4_0, DType::kQ4_0, Activation::kSilu, 0, true, false},
                         {DType::kF32, DType::kF32, Activation::kGelu, 0, false, true},
                         {DType::kBF16, DType::kBF16, Activation::kSilu, 0, true, false},
@@ -246,6 +253,7 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
 }
 
 TEST_CASE("what the SIMD backend does not build it refuses") {
+  std::mt19937 rng(5);
   const SimdBackend simd{""};
   Matrix ids;
   ids.bytes.resize(4 * 16 * 64);
@@ -253,4 +261,11 @@ TEST_CASE("what the SIMD backend does not build it refuses") {
   const Bench b = linear(ids.tensor, {});
   CHECK(simd.prepare(b.graph, b.graph.node(b.node), b.options).reason != "");
   CHECK_THROWS_AS(SimdBackend("avx9000"), Error);
+  const Matrix weight = matrix(DType::kQ8_0, 64, 64, rng);
+  Expert expert;
+  expert.up = expert.down = weight.tensor;
+  const ExpertBank bank("experts", {expert});
+  Node node = b.graph.node(b.node);
+  node.op = Experts{&bank, Activation::kSwigluOai, 0, 1.702f};
+  CHECK(simd.prepare(b.graph, node, b.options).reason == "swiglu_oai needs a gate");
 }

@@ -15,17 +15,26 @@ using namespace moiety::simd;
 
 namespace {
 
-const std::vector<DType> kQuantised = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,  DType::kQ2_K, DType::kQ3_K,
-                                       DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
+const std::vector<DType> kQuantised = {DType::kQ8_0,   DType::kQ4_0,   DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                       DType::kQ2_K,   DType::kQ3_K,   DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+                                       DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
 
 // Where the fp16 (or e8m0) scales of a block lie, so that random bytes get sane ones.
 std::vector<size_t> scale_offsets(DType type) {
   switch (type) {
-    case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
-    case DType::kQ2_K: return {80, 82};
-    case DType::kQ3_K: return {108};
-    case DType::kQ6_K: return {208};
-    default: return {0};
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {0, 2};
+    case DType::kQ2_K:
+      return {80, 82};
+    case DType::kQ3_K:
+      return {108};
+    case DType::kQ6_K:
+      return {208};
+    default:
+      return {0};
   }
 }
 
@@ -39,7 +48,8 @@ std::vector<uint8_t> random_rows(DType type, int64_t rows, int64_t k, std::mt199
       bytes[at] = static_cast<uint8_t>(120 + rng() % 4);
       continue;
     }
-    for (size_t offset : scale_offsets(type)) store_u16(&bytes[at + offset], f32_to_f16(rng() % 2 ? scale(rng) : -scale(rng)));
+    for (size_t offset : scale_offsets(type))
+      store_u16(&bytes[at + offset], f32_to_f16(rng() % 2 ? scale(rng) : -scale(rng)));
   }
   return bytes;
 }
@@ -52,7 +62,8 @@ struct QuantisedRow {
 };
 
 QuantisedRow quantise(const Kernels& kernels, const std::vector<float>& x) {
-  QuantisedRow row{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / 32), std::vector<int32_t>(x.size() / 16)};
+  QuantisedRow row{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / 32),
+                   std::vector<int32_t>(x.size() / 16)};
   kernels.quantise(x.data(), static_cast<int64_t>(x.size()), row.codes.data(), row.scales.data(), row.sums.data());
   return row;
 }
@@ -132,7 +143,8 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           std::vector<uint8_t> panel_codes(blocks * 512);
           std::vector<float> panel_scales(blocks * 16), panel_mins(blocks * 16);
           std::vector<int32_t> sub(blocks * 32), sub_mins(blocks * 32);
-          const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(), sub_mins.data()};
+          const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(),
+                                sub_mins.data()};
           std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 2 * kTileTokens);
           std::vector<float> tile_scales(blocks * kTileTokens);
           const Int8Tile tile{tile_codes.data(), tile_scales.data(), tile_sums.data()};
@@ -148,13 +160,16 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
               double exact = 0, magnitude = 0;
               for (int64_t i = 0; i < k; ++i) {
                 const auto& act = acts[static_cast<size_t>(t)];
-                const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(act.scales[static_cast<size_t>(i / 32)]) *
+                const double product = double(weights[static_cast<size_t>(r * k + i)]) *
+                                       double(act.scales[static_cast<size_t>(i / 32)]) *
                                        act.codes[static_cast<size_t>(i)];
                 exact += product;
                 magnitude += std::abs(product);
               }
               // The minimum is subtracted apart from the rest, so the parts may be larger than their sum.
-              if (type == DType::kQ2_K || type == DType::kQ4_1 || type == DType::kQ5_1 || type == DType::kQ4_K || type == DType::kQ5_K) magnitude *= 8;
+              if (type == DType::kQ2_K || type == DType::kQ4_1 || type == DType::kQ5_1 || type == DType::kQ4_K ||
+                  type == DType::kQ5_K)
+                magnitude *= 8;
               check_close(gemv[static_cast<size_t>(r)], exact, magnitude);
               CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &got, 4) == 0);
             }
@@ -169,7 +184,8 @@ TEST_CASE("small integers: every type and level gives the exact product") {
   std::mt19937 rng(9);
   const auto whole_row = [&](int64_t k) {  // a 127 in each block of 32 makes its scale 1
     std::vector<float> x(static_cast<size_t>(k));
-    for (size_t i = 0; i < x.size(); ++i) x[i] = i % 32 == 5 ? 127.0f : static_cast<float>(static_cast<int>(rng() % 17) - 8);
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = i % 32 == 5 ? 127.0f : static_cast<float>(static_cast<int>(rng() % 17) - 8);
     return x;
   };
   const auto exact = [](const std::vector<float>& weights, const std::vector<float>& x, size_t row) {
@@ -183,15 +199,18 @@ TEST_CASE("small integers: every type and level gives the exact product") {
     const int64_t k = dtype_info(type).block == 32 ? 288 : 256;
     auto bytes = random_rows(type, kRows, k, rng);
     for (size_t at = 1; at + dtype_info(type).bytes <= bytes.size(); at += dtype_info(type).bytes) {
-      if (type == DType::kMXFP4) bytes[at] = 128;  // 1, as its table is doubled
-      else for (size_t offset : scale_offsets(type)) store_u16(&bytes[at + offset], f32_to_f16(1.0f));
+      if (type == DType::kMXFP4)
+        bytes[at] = 128;  // 1, as its table is doubled
+      else
+        for (size_t offset : scale_offsets(type)) store_u16(&bytes[at + offset], f32_to_f16(1.0f));
     }
     std::vector<float> weights(static_cast<size_t>(kRows * k)), y(kRows);
     decode(type, bytes.data() + 1, weights.data(), kRows * k);
     const std::vector<float> x = whole_row(k);
     for_each_level([&](const Kernels& kernels) {
       const QuantisedRow row = quantise(kernels, x);
-      kernels.int8[static_cast<int>(type)].gemv(bytes.data() + 1, static_cast<int64_t>(dtype_bytes(type, k)), kRows, k, row.view(), y.data());
+      kernels.int8[static_cast<int>(type)].gemv(bytes.data() + 1, static_cast<int64_t>(dtype_bytes(type, k)), kRows, k,
+                                                row.view(), y.data());
       for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
     });
   }
@@ -235,8 +254,11 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
         for (int64_t t = 0; t < tokens; ++t) acts.push_back(random_floats(k, rng));
         for (const auto& act : acts) pointers.push_back(act.data());
         for_each_level([&](const Kernels& kernels) {
-          const FloatKernels& kernel = type == DType::kF32 ? kernels.f32 : type == DType::kF16 ? kernels.f16 : kernels.bf16;
-          std::vector<float> panel(static_cast<size_t>(k * 16), kPoison), tile(static_cast<size_t>(k * kTileTokens), kPoison);
+          const FloatKernels& kernel = type == DType::kF32   ? kernels.f32
+                                       : type == DType::kF16 ? kernels.f16
+                                                             : kernels.bf16;
+          std::vector<float> panel(static_cast<size_t>(k * 16), kPoison),
+              tile(static_cast<size_t>(k * kTileTokens), kPoison);
           kernel.unpack(bytes.data() + 1, row_bytes, rows, k, panel.data());
           kernels.pack_f32(pointers.data(), tokens, k, tile.data());
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
@@ -246,7 +268,8 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
             for (int64_t r = 0; r < rows; ++r) {
               double exact = 0, magnitude = 0;
               for (int64_t i = 0; i < k; ++i) {
-                const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]);
+                const double product = double(weights[static_cast<size_t>(r * k + i)]) *
+                                       double(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]);
                 exact += product;
                 magnitude += std::abs(product);
               }
@@ -273,7 +296,8 @@ TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, 
         std::vector<float> weights(values.size());
         decode(DType::kBF16, bytes.data() + 1, weights.data(), rows * k);
         const int64_t tokens = 1 + static_cast<int64_t>(rng() % 12), pairs = (k + 1) / 2;
-        std::vector<std::vector<uint16_t>> acts(static_cast<size_t>(tokens), std::vector<uint16_t>(static_cast<size_t>(k)));
+        std::vector<std::vector<uint16_t>> acts(static_cast<size_t>(tokens),
+                                                std::vector<uint16_t>(static_cast<size_t>(k)));
         std::vector<const uint16_t*> pointers;
         for (auto& act : acts) {
           bf16.round(random_floats(k, rng).data(), k, act.data());
@@ -289,7 +313,8 @@ TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, 
           for (int64_t r = 0; r < rows; ++r) {
             double exact = 0, magnitude = 0;
             for (int64_t i = 0; i < k; ++i) {
-              const double product = double(weights[static_cast<size_t>(r * k + i)]) * double(bf16_to_f32(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]));
+              const double product = double(weights[static_cast<size_t>(r * k + i)]) *
+                                     double(bf16_to_f32(acts[static_cast<size_t>(t)][static_cast<size_t>(i)]));
               exact += product;
               magnitude += std::abs(product);
             }
