@@ -1,6 +1,5 @@
 # Shared by tools/demo, tools/test and .ci/run: installs what is missing and builds. Sourced, not run (POSIX sh).
-# Which compiler: clang-19. g++ 12 spills the large register tiles of the SIMD inner loops to the stack (475 to 510
-# Gop/s where clang reaches 1005 on the same source and core), so it builds, and is slow.
+# Which compiler: clang-19, as g++ 12 is known to spill large register tiles of SIMD inner loops to the stack.
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 packages="clang-19 lld-19 libomp-19-dev meson ninja-build pkg-config libtbb-dev libhwy-dev libdnnl-dev libeigen3-dev doctest-dev
