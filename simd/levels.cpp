@@ -4,37 +4,32 @@
 
 namespace moiety::simd {
 
-#define MOIETY_DECLARE(level) \
+// The build names its levels, best first: X(avx2) X(scalar).
+#define X(level)              \
   namespace level {           \
   Kernels kernels() noexcept; \
   }
-#if defined(__x86_64__)
-MOIETY_DECLARE(avx512_bf16)
-MOIETY_DECLARE(avx512_vnni)
-MOIETY_DECLARE(avx512)
-MOIETY_DECLARE(avx2_vnni)
-MOIETY_DECLARE(avx2)
-MOIETY_DECLARE(sse4)
-#elif defined(__aarch64__)
-MOIETY_DECLARE(neon)
-#endif
-MOIETY_DECLARE(scalar)
+MOIETY_SIMD_LEVELS
+#undef X
 
 namespace {
-const std::vector<Level> kLevels = {
-#if defined(__x86_64__)
-    {"avx512_bf16", avx512_bf16::kernels,
-     [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni && c.avx512_bf16; }},
-    {"avx512_vnni", avx512_vnni::kernels, [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni; }},
-    {"avx512", avx512::kernels, [](const CpuFeatures& c) { return c.avx512; }},
-    {"avx2_vnni", avx2_vnni::kernels, [](const CpuFeatures& c) { return c.avx2 && c.avx_vnni; }},
-    {"avx2", avx2::kernels, [](const CpuFeatures& c) { return c.avx2; }},
-    {"sse4", sse4::kernels, [](const CpuFeatures& c) { return c.sse42; }},
-#elif defined(__aarch64__)
-    {"neon", neon::kernels, [](const CpuFeatures& c) { return c.neon; }},
-#endif
-    {"scalar", scalar::kernels, [](const CpuFeatures&) { return true; }},
-};
+using RunsOn = bool (*)(const CpuFeatures&);
+
+consteval RunsOn runs_on(std::string_view level) {
+  if (level == "avx512_bf16") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni && c.avx512_bf16; };
+  if (level == "avx512_vnni") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni; };
+  if (level == "avx512") return [](const CpuFeatures& c) { return c.avx512; };
+  if (level == "avx2_vnni") return [](const CpuFeatures& c) { return c.avx2 && c.avx_vnni; };
+  if (level == "avx2") return [](const CpuFeatures& c) { return c.avx2; };
+  if (level == "sse4") return [](const CpuFeatures& c) { return c.sse42; };
+  if (level == "neon") return [](const CpuFeatures& c) { return c.neon; };
+  if (level == "scalar") return [](const CpuFeatures&) { return true; };
+  throw "a level that has no condition: does not compile";
+}
+
+#define X(level) {#level, level::kernels, runs_on(#level)},
+const std::vector<Level> kLevels = {MOIETY_SIMD_LEVELS};
+#undef X
 }  // namespace
 
 const std::vector<Level>& levels() { return kLevels; }

@@ -21,7 +21,7 @@ for kernel in level int8_a int8_b float rows_act rows_attention rows_basic rows_
 done
 for file in src/core/blocks src/core/blocks_iq src/core/blocks_k src/core/blocks_k_encode src/core/blocks_legacy \
     src/core/cpu_info src/core/dtype src/core/error simd/levels tests/main tests/simd/test_matmul; do
-  compile "$(basename $file)" $file.cpp
+  compile "$(basename $file)" $file.cpp "-DMOIETY_SIMD_LEVELS=X(neon) X(scalar)"
 done
 aarch64-linux-gnu-g++ -static -o "$work/test_neon" "$work"/*.o
 exec qemu-aarch64 "$work/test_neon"

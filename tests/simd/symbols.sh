@@ -3,6 +3,7 @@
 # with another file's and then run on a CPU that lacks the instructions. usage: symbols.sh LIBRARY...
 set -eu
 command -v nm > /dev/null || { echo "skipped: no nm"; exit 77; }
+if nm "$1" | grep -qE '__(asan|tsan|ubsan)'; then echo "SKIP: a sanitizer adds symbols of its own"; exit 77; fi
 failed=0
 for library in "$@"; do
   level=$(basename "$library" .a)
