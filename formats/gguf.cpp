@@ -150,13 +150,16 @@ const GgufTensor* GgufFile::find(std::string_view name) const {
 }
 
 Tensor GgufFile::view(const GgufTensor& tensor) const {
+  if (!tensor.dtype) {
+    fail(Status::kUnsupported, "{} has the type {}, which is not supported", where(tensor), tensor.type_name);
+  }
   Tensor out;
   out.data =
       const_cast<std::byte*>(shards[tensor.shard]->bytes().data() + tensor.offset);  // views are read-only by contract
-  out.dtype = tensor.dtype;
+  out.dtype = *tensor.dtype;
   out.rank = static_cast<int>(tensor.rank);
   out.shape = tensor.shape;
-  out.row_bytes = static_cast<int64_t>(dtype_bytes(tensor.dtype, out.cols()));
+  out.row_bytes = static_cast<int64_t>(dtype_bytes(out.dtype, out.cols()));
   return out;
 }
 

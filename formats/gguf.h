@@ -89,7 +89,8 @@ class GgufMetadata {
 
 struct GgufTensor {
   std::string_view name;
-  DType dtype = DType::kF32;
+  std::optional<DType> dtype;             // nothing: a type that we do not compute with; type_name says which
+  const char* type_name = "";             // as ggml calls it: "Q4_K", "IQ2_XS"
   uint32_t rank = 0;                      // 1 to 4
   std::array<int64_t, kMaxRank> shape{};  // outermost first (the file lists them innermost first); no zeros
   uint64_t offset = 0;                    // in its shard's file
@@ -104,7 +105,8 @@ struct GgufFile {
   std::vector<GgufTensor> tensors;  // of all shards, in file order; no name twice
 
   const GgufTensor* find(std::string_view name) const;  // nullptr if absent
-  // A read-only view of a tensor's bytes in the mapping; the file's data may start at any byte.
+  // A read-only view of a tensor's bytes in the mapping; the file's data may start at any byte. Throws where the type
+  // is not supported.
   Tensor view(const GgufTensor& tensor) const;
   std::string where(const GgufTensor& tensor) const;  // "FILE @0xOFFSET: tensor 'NAME'"
 

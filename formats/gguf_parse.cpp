@@ -160,52 +160,54 @@ struct GgmlType {
   uint32_t id;
   const char* name;
   std::optional<DType> dtype;  // nothing: known, but not supported
+  uint32_t block, bytes;       // where there is no dtype to say it
+
+  uint32_t block_size() const { return dtype ? dtype_info(*dtype).block : block; }
+  uint32_t block_bytes() const { return dtype ? dtype_info(*dtype).bytes : bytes; }
 };
 
 constexpr GgmlType kGgmlTypes[] = {
-    {0, "F32", DType::kF32},
-    {1, "F16", DType::kF16},
-    {2, "Q4_0", DType::kQ4_0},
-    {3, "Q4_1", DType::kQ4_1},
-    {6, "Q5_0", DType::kQ5_0},
-    {7, "Q5_1", DType::kQ5_1},
-    {8, "Q8_0", DType::kQ8_0},
-    {9, "Q8_1", {}},
-    {10, "Q2_K", DType::kQ2_K},
-    {11, "Q3_K", DType::kQ3_K},
-    {12, "Q4_K", DType::kQ4_K},
-    {13, "Q5_K", DType::kQ5_K},
-    {14, "Q6_K", DType::kQ6_K},
-    {15, "Q8_K", {}},
-    {16, "IQ2_XXS", {}},
-    {17, "IQ2_XS", {}},
-    {18, "IQ3_XXS", {}},
-    {19, "IQ1_S", {}},
-    {20, "IQ4_NL", DType::kIQ4_NL},
-    {21, "IQ3_S", {}},
-    {22, "IQ2_S", {}},
-    {23, "IQ4_XS", DType::kIQ4_XS},
-    {24, "I8", {}},
-    {25, "I16", {}},
-    {26, "I32", DType::kI32},
-    {27, "I64", {}},
-    {28, "F64", {}},
-    {29, "IQ1_M", {}},
-    {30, "BF16", DType::kBF16},
-    {34, "TQ1_0", {}},
-    {35, "TQ2_0", {}},
-    {39, "MXFP4", DType::kMXFP4},
-    {40, "NVFP4", {}},
+    {0, "F32", DType::kF32, 0, 0},
+    {1, "F16", DType::kF16, 0, 0},
+    {2, "Q4_0", DType::kQ4_0, 0, 0},
+    {3, "Q4_1", DType::kQ4_1, 0, 0},
+    {6, "Q5_0", DType::kQ5_0, 0, 0},
+    {7, "Q5_1", DType::kQ5_1, 0, 0},
+    {8, "Q8_0", DType::kQ8_0, 0, 0},
+    {9, "Q8_1", {}, 32, 36},
+    {10, "Q2_K", DType::kQ2_K, 0, 0},
+    {11, "Q3_K", DType::kQ3_K, 0, 0},
+    {12, "Q4_K", DType::kQ4_K, 0, 0},
+    {13, "Q5_K", DType::kQ5_K, 0, 0},
+    {14, "Q6_K", DType::kQ6_K, 0, 0},
+    {15, "Q8_K", {}, 256, 292},
+    {16, "IQ2_XXS", {}, 256, 66},
+    {17, "IQ2_XS", {}, 256, 74},
+    {18, "IQ3_XXS", {}, 256, 98},
+    {19, "IQ1_S", {}, 256, 50},
+    {20, "IQ4_NL", DType::kIQ4_NL, 0, 0},
+    {21, "IQ3_S", {}, 256, 110},
+    {22, "IQ2_S", {}, 256, 82},
+    {23, "IQ4_XS", DType::kIQ4_XS, 0, 0},
+    {24, "I8", {}, 1, 1},
+    {25, "I16", {}, 1, 2},
+    {26, "I32", DType::kI32, 0, 0},
+    {27, "I64", {}, 1, 8},
+    {28, "F64", {}, 1, 8},
+    {29, "IQ1_M", {}, 256, 56},
+    {30, "BF16", DType::kBF16, 0, 0},
+    {34, "TQ1_0", {}, 256, 54},
+    {35, "TQ2_0", {}, 256, 66},
+    {39, "MXFP4", DType::kMXFP4, 0, 0},
+    {40, "NVFP4", {}, 64, 36},
+    {41, "Q1_0", {}, 128, 18},
 };
 
-DType read_dtype(Cursor& in, std::string_view name) {
+const GgmlType& read_ggml_type(Cursor& in, std::string_view name) {
   const uint64_t at = in.position();
   const auto id = in.number<uint32_t>("tensor type");
-  for (const GgmlType& type : kGgmlTypes) {
-    if (type.id != id) continue;
-    if (type.dtype) return *type.dtype;
-    in.error(at, "tensor '{}' has the type {}, which is not supported", printable(name), type.name);
-  }
+  const auto type = std::ranges::find(kGgmlTypes, id, &GgmlType::id);
+  if (type != std::end(kGgmlTypes)) return *type;
   in.error(at, "tensor '{}' has the unknown type {}", printable(name), static_cast<int32_t>(id));
 }
 
@@ -237,14 +239,15 @@ GgufTensor read_tensor(Cursor& in, uint64_t alignment) {
   uint64_t elements;
   const uint64_t shape_at = in.position() + 4;
   read_shape(in, tensor, elements);
-  tensor.dtype = read_dtype(in, tensor.name);
-  const DTypeInfo& info = dtype_info(tensor.dtype);
+  const GgmlType& type = read_ggml_type(in, tensor.name);
+  tensor.dtype = type.dtype;
+  tensor.type_name = type.name;
   const int64_t row = tensor.shape[tensor.rank - 1];
-  if (row % info.block != 0) {
+  if (row % type.block_size() != 0) {
     in.error(shape_at, "tensor '{}' has rows of {} values, but {} comes in blocks of {}", printable(tensor.name), row,
-             info.name, info.block);
+             type.name, type.block_size());
   }
-  const auto bytes = checked_mul(elements / info.block, info.bytes);
+  const auto bytes = checked_mul(elements / type.block_size(), type.block_bytes());
   if (!bytes) in.error(shape_at, "tensor '{}': its size in bytes exceeds 2^64", printable(tensor.name));
   tensor.bytes = *bytes;
   const uint64_t offset_at = in.position();

@@ -86,7 +86,15 @@ void read_rope(const Keys& k, const TensorFacts& facts, Config& c) {
          printable(type));
   }
   r.divisors = facts.rope_divisors;
-  if (r.kind == RopeKind::kLongRope) r.short_factor = facts.rope_short, r.long_factor = facts.rope_long;
+  if (r.kind == RopeKind::kLongRope) {
+    r.short_factor = facts.rope_short, r.long_factor = facts.rope_long;
+  } else if (!facts.rope_short.empty() || !facts.rope_long.empty()) {
+    fail(Status::kUnsupported, "{}: rope_factors_long and rope_factors_short with rope scaling '{}' are not supported",
+         k.subject(), printable(type));
+  }
+  if (!r.divisors.empty() && (r.kind == RopeKind::kYarn || r.kind == RopeKind::kLongRope)) {
+    fail(Status::kUnsupported, "{}: rope_freqs with rope scaling '{}' is not supported", k.subject(), printable(type));
+  }
 }
 
 void read_granite(const Keys& k, Config& c) {

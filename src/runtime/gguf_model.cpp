@@ -1,6 +1,7 @@
 #include "runtime/gguf_model.h"
 
 #include <algorithm>
+#include <span>
 
 #include "core/blocks.h"
 #include "core/error.h"
@@ -118,7 +119,13 @@ ModelSource read_gguf_model(const std::filesystem::path& path) {
     const auto canonical = canonical_gguf_name(out.config.architecture, own);
     if (!canonical && !used_elsewhere(own))
       out.warnings.push_back(fmt::format("{}: tensor '{}' is not used", out.name, printable(own)));
-    out.store.add(canonical.value_or(own), {file.view(tensor), MemoryClass::kMapped, file.where(tensor), own});
+    const std::string name = canonical.value_or(own);
+    if (tensor.dtype) {
+      out.store.add(name, {file.view(tensor), MemoryClass::kMapped, file.where(tensor), own});
+    } else {
+      const auto shape = fmt::format("[{}]", fmt::join(std::span(tensor.shape).first(tensor.rank), ", "));
+      out.store.add({name, tensor.type_name, shape, tensor.bytes, file.where(tensor)});
+    }
   }
   read_tokenizer(file, out.name, out);
   return out;

@@ -20,12 +20,12 @@ std::string_view text_of(const MappedFile& file) {
 void add_tensors(const SafetensorsFile& file, ModelSource& out) {
   for (const auto& shard : file.shards) out.store.own(shard);
   for (const SafetensorsEntry& entry : file.entries) {
-    // Integer buffers (position ids) are no weights; a float type that we lack is an error, which view() throws.
-    if (!entry.dtype && !entry.dtype_name.starts_with('F')) {
-      out.warnings.push_back(fmt::format("{}: type {} is not used", file.where(entry), printable(entry.dtype_name)));
+    if (entry.name.ends_with(".rotary_emb.inv_freq")) continue;  // older files; computed from the configuration
+    if (!entry.dtype) {
+      const auto shape = fmt::format("[{}]", fmt::join(entry.shape, ", "));
+      out.store.add({entry.name, entry.dtype_name, shape, entry.bytes, file.where(entry)});
       continue;
     }
-    if (entry.name.ends_with(".rotary_emb.inv_freq")) continue;  // older files; computed from the configuration
     out.store.add(entry.name, {file.view(entry), MemoryClass::kMapped, file.where(entry), entry.name});
   }
 }

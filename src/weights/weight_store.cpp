@@ -18,9 +18,16 @@ void WeightStore::add(std::string name, Weight weight) {
   names_.push_back(std::move(name));
 }
 
+void WeightStore::add(UnsupportedWeight weight) { unsupported_.push_back(std::move(weight)); }
+
 const Weight* WeightStore::find(std::string_view name) const {
   auto it = weights_.find(name);
-  return it == weights_.end() ? nullptr : &it->second;
+  if (it != weights_.end()) return &it->second;
+  for (const UnsupportedWeight& weight : unsupported_) {
+    if (weight.name == name)
+      fail(Status::kUnsupported, "{} has the type {}, which is not supported", weight.origin, printable(weight.type));
+  }
+  return nullptr;
 }
 
 const Weight& WeightStore::require(std::string_view name) const {

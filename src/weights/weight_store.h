@@ -25,6 +25,14 @@ struct Weight {
   std::string file_name;  // the tensor's name in its file
 };
 
+// A tensor whose type we do not compute with: it is listed, and asking for it is an error.
+struct UnsupportedWeight {
+  std::string name, type;  // the type as the file's format calls it: "IQ2_XS"
+  std::string shape;       // "[64, 256]"
+  uint64_t bytes = 0;
+  std::string origin;
+};
+
 class WeightStore {
  public:
   // Keeps a mapping alive as long as the store.
@@ -34,14 +42,18 @@ class WeightStore {
 
   void add(std::string name, Weight weight);  // throws Error kFormat on a duplicate name
 
-  const Weight* find(std::string_view name) const;    // nullptr if absent
-  const Weight& require(std::string_view name) const;  // throws Error kFormat naming the tensor
+  void add(UnsupportedWeight weight);
+
+  // All three throw Error kUnsupported naming tensor and type if the type is not supported.
+  const Weight* find(std::string_view name) const;     // nullptr if absent
+  const Weight& require(std::string_view name) const;  // throws Error kFormat naming the tensor if absent
   bool contains(std::string_view name) const { return find(name) != nullptr; }
 
   size_t bytes(MemoryClass memory) const;
   const std::vector<std::shared_ptr<MappedFile>>& files() const { return files_; }
   // In the order they were added.
   const std::vector<std::string>& names() const { return names_; }
+  const std::vector<UnsupportedWeight>& unsupported() const { return unsupported_; }
 
  private:
   struct Hash {
@@ -52,6 +64,7 @@ class WeightStore {
   std::vector<Buffer> buffers_;
   std::unordered_map<std::string, Weight, Hash, std::equal_to<>> weights_;
   std::vector<std::string> names_;
+  std::vector<UnsupportedWeight> unsupported_;  // few or none
 };
 
 }  // namespace moiety

@@ -216,16 +216,53 @@ TEST_CASE("types: rows are whole blocks; unknown and unsupported types are named
     bytes.info("t", {ne0, 2}, type, 0).data.zeros(4096);
     return error_of(folder, bytes.build());
   };
-  CHECK(contains(with(16, kGgmlQ6_K), "tensor 't' has rows of 16 values, but q6_K comes in blocks of 256"));
+  CHECK(contains(with(16, kGgmlQ6_K), "tensor 't' has rows of 16 values, but Q6_K comes in blocks of 256"));
   CHECK(contains(with(255, kGgmlQ6_K), "rows of 255 values"));
   CHECK(contains(with(31, kGgmlQ4_0), "rows of 31 values"));
   CHECK(contains(with(32, UINT32_MAX), "tensor 't' has the unknown type -1"));
   CHECK(contains(with(32, 4), "unknown type 4"));
-  CHECK(contains(with(256, 17), "tensor 't' has the type IQ2_XS, which is not supported"));
-  CHECK(contains(with(256, 24), "the type I8,"));
-  CHECK(contains(with(256, 25), "the type I16,"));
-  CHECK(contains(with(256, 27), "the type I64,"));
-  CHECK(contains(with(256, 28), "the type F64,"));
+}
+
+TEST_CASE("a known type that is not supported is listed; looking at its tensor is an error") {
+  const TempFolder folder;
+  struct Case {
+    uint32_t id;
+    const char* name;
+    uint64_t bytes;  // of 2 x 256 values, as the gguf package counts them
+  };
+  for (const Case& c : {Case{15, "Q8_K", 584},
+                        {16, "IQ2_XXS", 132},
+                        {17, "IQ2_XS", 148},
+                        {18, "IQ3_XXS", 196},
+                        {19, "IQ1_S", 100},
+                        {21, "IQ3_S", 220},
+                        {22, "IQ2_S", 164},
+                        {24, "I8", 512},
+                        {25, "I16", 1024},
+                        {27, "I64", 4096},
+                        {28, "F64", 4096},
+                        {29, "IQ1_M", 112},
+                        {34, "TQ1_0", 108},
+                        {35, "TQ2_0", 132},
+                        {40, "NVFP4", 288},
+                        {41, "Q1_0", 72}}) {
+    CAPTURE(c.name);
+    GgufBytes bytes;
+    bytes.info("t", {256, 2}, c.id, 0).tensor("after", {8}).data.zeros(4096 + 32);
+    bytes.infos.data.replace(bytes.infos.data.size() - 8, 8, Bytes().u64((c.bytes + 31) / 32 * 32).data);
+    const GgufFile file = open_gguf(folder.put("m.gguf", bytes.build()));
+    const GgufTensor& tensor = *file.find("t");
+    CHECK(!tensor.dtype);
+    CHECK(std::string(tensor.type_name) == c.name);
+    CHECK(tensor.bytes == c.bytes);
+    CHECK_THROWS_WITH_AS(file.view(tensor),
+                         doctest::Contains(fmt::format("tensor 't' has the type {}", c.name).c_str()), Error);
+    CHECK(file.view(*file.find("after")).elements() == 8);
+    GgufBytes cut;  // its region is checked like any other's
+    cut.info("t", {256, 2}, c.id, 0).data.zeros(c.bytes - 1);
+    std::string whole = cut.build();
+    CHECK(contains(error_of(folder, whole), "tensor 't' takes"));
+  }
 }
 
 TEST_CASE("other files and other versions are named") {

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "core/error.h"
 #include "formats/gguf.h"
 #include "formats/gguf_vocabulary.h"
 #include "formats/safetensors.h"
+#include "tests/fuzz/expect.h"
 
 namespace moiety::test {
 
@@ -17,14 +17,6 @@ inline uint64_t sum(const void* data, size_t bytes) {
   uint64_t total = 0;
   for (size_t i = 0; i < bytes; ++i) total += static_cast<const uint8_t*>(data)[i];
   return total;
-}
-
-template <class Action>
-void expect_error_only(const Action& action) {
-  try {
-    action();
-  } catch (const Error&) {
-  }
 }
 
 inline uint64_t touch_metadata(const GgufMetadata& metadata) {
@@ -54,8 +46,11 @@ inline uint64_t read_gguf(const std::filesystem::path& path) {
   const GgufFile file = open_gguf(path);
   uint64_t total = touch_metadata(file.metadata);
   for (const GgufTensor& tensor : file.tensors) {
-    const Tensor view = file.view(tensor);
-    total += file.find(tensor.name)->offset + sum(view.data, view.bytes()) + file.where(tensor).size();
+    total += file.find(tensor.name)->offset + file.where(tensor).size();
+    expect_error_only([&] {
+      const Tensor view = file.view(tensor);
+      total += sum(view.data, view.bytes());
+    });
   }
   return total;
 }

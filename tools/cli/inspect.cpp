@@ -48,6 +48,14 @@ Json summary(const moiety::ModelSource& source, bool tensors) {
       list.push_back({{"name", moiety::printable(name)}, {"shape", moiety::shape_string(weight.tensor)}, {"origin", weight.origin}});
     }
   }
+  for (const moiety::UnsupportedWeight& weight : source.store.unsupported()) {
+    by_type[moiety::printable(weight.type)] += weight.bytes;
+    by_class[class_of(weight.name)] += weight.bytes;
+    if (tensors) {
+      list.push_back({{"name", moiety::printable(weight.name)}, {"shape", weight.shape + " " + moiety::printable(weight.type)}, {"origin", weight.origin}});
+    }
+  }
+  out["unsupported_tensors"] = source.store.unsupported().size();
   out["parameters"] = parameters;
   out["bytes_by_type"] = by_type;
   out["bytes_by_class"] = by_class;
