@@ -16,28 +16,35 @@ namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY\x01\x00", 8);
 
-template <class T>
-void write_array(const std::filesystem::path& path, const char* descr, std::span<const T> values,
-                 std::span<const int64_t> shape) {
+// Writes all but the values; returns how many must follow.
+uint64_t write_header(OutputFile& file, const std::filesystem::path& path, const char* descr,
+                      std::span<const int64_t> shape) {
   std::optional<uint64_t> count = 1;
   std::string dims;
   for (int64_t dim : shape) {
     count = dim >= 0 && count ? checked_mul(*count, static_cast<uint64_t>(dim)) : std::nullopt;
     dims += fmt::format("{}, ", dim);
   }
-  if (!count || *count != values.size()) {
-    fail(Status::kInvalidArgument, "{}: shape ({}) does not hold {} values", printable(path.string()), dims,
-         values.size());
-  }
+  if (!count) fail(Status::kInvalidArgument, "{}: shape ({}) is no shape", printable(path.string()), dims);
   if (shape.size() > 1) dims.resize(dims.size() - 2);
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", descr, dims);
   header.resize((kMagic.size() + 2 + header.size() + 1 + 63) / 64 * 64 - kMagic.size() - 3, ' ');
   header += '\n';
   const auto length = static_cast<uint16_t>(header.size());
-  OutputFile file(path);
   file.write(kMagic.data(), kMagic.size());
   file.write(&length, 2);
   file.write(header.data(), header.size());
+  return *count;
+}
+
+template <class T>
+void write_array(const std::filesystem::path& path, const char* descr, std::span<const T> values,
+                 std::span<const int64_t> shape) {
+  OutputFile file(path);
+  if (write_header(file, path, descr, shape) != values.size()) {
+    fail(Status::kInvalidArgument, "{}: shape ({}) does not hold {} values", printable(path.string()),
+         fmt::join(shape, ", "), values.size());
+  }
   file.write(std::as_bytes(values));
   file.commit();
 }
@@ -86,6 +93,25 @@ void write_npy(const std::filesystem::path& path, std::span<const double> values
 }
 void write_npy(const std::filesystem::path& path, std::span<const int32_t> values, std::span<const int64_t> shape) {
   write_array(path, "<i4", values, shape);
+}
+
+NpyWriter::NpyWriter(const std::filesystem::path& path, std::span<const int64_t> shape)
+    : file_(path), path_(path), missing_(write_header(file_, path, "<f4", shape)) {}
+
+void NpyWriter::write(std::span<const float> values) {
+  if (values.size() > missing_) {
+    fail(Status::kInvalidArgument, "{}: {} values, but the shape leaves room for {}", printable(path_.string()),
+         values.size(), missing_);
+  }
+  missing_ -= values.size();
+  file_.write(std::as_bytes(values));
+}
+
+void NpyWriter::commit() {
+  if (missing_ != 0) {
+    fail(Status::kInvalidArgument, "{}: {} values of the shape are missing", printable(path_.string()), missing_);
+  }
+  file_.commit();
 }
 
 NpyArray read_npy(const std::filesystem::path& path) {

@@ -49,6 +49,8 @@ exits 1 run -m "$tmp/short.gguf" --tokens 1 --ids
 err_has short.gguf
 exits 1 run -m "$model" --tokens 1,999999 --ids
 err_has 999999
+for id in -1 2147483647; do exits 1 run -m "$model" --tokens "1,$id" --ids; done
+for id in 2147483648 99999999999999999999; do exits 2 run -m "$model" --tokens "1,$id" --ids; done
 exits 1 run -m "$model" -p hello   # these models have no tokenizer
 exits 1 tokenize -m "$model" -f "$tmp/none" --json
 exits 1 logits -m "$model" --tokens 1 -o "$tmp/none/x.npy"
@@ -86,6 +88,19 @@ exits 0 logits -m "$model" --tokens 1,2,3 -o "$tmp/l.npy" --activations f32
 head -c 6 "$tmp/l.npy" | od -An -c | grep -q '223   N   U   M   P   Y' || bad "no .npy"
 vocab=$(head -c 128 "$tmp/l.npy" | tr -d '\0' | grep -ao "'shape': (3, [0-9]*)" | grep -o '[0-9]*)' | tr -d ')')
 [ "$(($(wc -c <"$tmp/l.npy") - 3 * ${vocab:-0} * 4))" = 128 ] || bad "size of the .npy (vocab $vocab)"
+
+# An output is there as a whole or not at all, and never one of the model's own files.
+cp -r "$model" "$tmp/own"
+ln "$tmp/own/config.json" "$tmp/hard.npy"
+ln -s own/model.safetensors "$tmp/soft.npy"
+for out in own/model.safetensors own/../own/config.json hard.npy soft.npy; do
+  exits 1 logits -m "$tmp/own" --tokens 1,2 -o "$tmp/$out"
+  err_has 'is a file of the model'
+done
+diff -r "$model" "$tmp/own" >/dev/null || bad "an output over the model"
+echo old >"$tmp/old.npy"
+(ulimit -f 1; "$moiety" logits -m "$model" --tokens "$(seq -s, 1 60)" -o "$tmp/old.npy" >"$tmp/out" 2>"$tmp/err") && bad "a full disk"
+[ "$(cat "$tmp/old.npy")" = old ] || bad "a part of an output"
 
 exits 0 inspect -m "$model" --json
 out_has '"architecture": "olmoe"'

@@ -194,6 +194,28 @@ TEST_CASE("an output that is not committed leaves nothing, also when the process
   CHECK(files_in(folder.path) == 1);
   CHECK(slurp(folder.path / "a") == "old");
 
+  // Killed at any moment: what stands under the name is the old file or the new one.
+  for (int round = 0; round < 20; ++round) {
+    const pid_t writer = fork();
+    if (writer == 0) {
+      for (;;) {
+        OutputFile file(folder.path / "random");
+        file.write_zeros(64 << 10);
+        file.commit();
+      }
+    }
+    usleep(static_cast<useconds_t>(300 * round));
+    kill(writer, SIGKILL);
+    REQUIRE(waitpid(writer, &status, 0) == writer);
+    std::error_code code;
+    const auto size = std::filesystem::file_size(folder.path / "random", code);
+    CHECK((code || size == 64 << 10));
+  }
+  std::filesystem::remove(folder.path / "random");
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path)) {
+    if (entry.path().filename() != "a") std::filesystem::remove(entry.path());  // whole, between its two names
+  }
+
   const pid_t limited = fork();
   if (limited == 0) {
     const rlimit limit{1 << 20, 1 << 20};

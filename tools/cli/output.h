@@ -1,0 +1,29 @@
+// The output file of a command: complete or not there, and never a file of the model that is being read.
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <string>
+
+namespace moiety {
+class NpyWriter;
+}
+
+namespace cli {
+
+// A .npy file, f32 [rows, cols], row by row. The constructor and commit() throw std::exception where the system refuses.
+class NpyOutput {
+ public:
+  // model: the file or the folder that may not be written to, by whatever name (links too).
+  NpyOutput(const std::string& path, const std::string& model, size_t rows, size_t cols);
+  ~NpyOutput();
+  void row(const float* values, size_t count) noexcept;  // for callbacks: commit() says what went wrong
+  void commit();
+
+ private:
+  std::unique_ptr<moiety::NpyWriter> file_;
+  std::exception_ptr failure_;
+};
+
+}  // namespace cli
