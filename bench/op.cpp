@@ -88,7 +88,7 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Threa
     threads.run(window, [&](int64_t index, int worker) {
       const int64_t task = (first + index) % tasks;
       matmul.gemv(weight, task * kRows, kRows, x.data(), prepared.data(), y.data() + task * kRows,
-                  scratch.data() + static_cast<size_t>(worker) * matmul.panel_bytes(weight));
+                  scratch.data() + static_cast<size_t>(worker) * matmul.panel_bytes(weight), nullptr);
     });
   });
   return static_cast<double>(window * kRows * row) / time;

@@ -3,19 +3,20 @@
     python bench/peers.py MODEL.gguf [--moiety build/moiety] [-p 512] [-n 64] [-t 2] [-r 3]
 
 Needs llama-cpp-python, best built natively: CMAKE_ARGS="-DGGML_NATIVE=ON" pip install llama-cpp-python.
-llama.cpp runs with repacking on and off and flash attention on and off; the best of its variants counts.
+llama.cpp runs with repacking on and off; the better of the two counts.
 """
 import argparse
 import ctypes
 import json
 import statistics
 import subprocess
+import sys
 import time
 
 import llama_cpp as lc
 
 
-def llama(path, threads, prompt, generate, repack, flash):
+def llama(path, threads, prompt, generate, repack):
     """Tokens a second of one prompt of `prompt` tokens and of `generate` steps, after a warm-up."""
     params = lc.llama_model_default_params()
     if hasattr(params, "use_extra_bufts"):
@@ -25,10 +26,6 @@ def llama(path, threads, prompt, generate, repack, flash):
     options.n_ctx = options.n_batch = options.n_ubatch = prompt + generate + 8
     options.n_ubatch = min(512, options.n_batch)
     options.n_threads = options.n_threads_batch = threads
-    if hasattr(options, "flash_attn_type"):
-        options.flash_attn_type = 1 if flash else 0
-    elif hasattr(options, "flash_attn"):
-        options.flash_attn = flash
     context = lc.llama_init_from_model(model, options)
     vocabulary = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(model))
 
@@ -78,12 +75,13 @@ def main():
     lc.llama_backend_init()
     print(f"llama-cpp-python {lc.__version__}, {a.t} threads, pp{a.p} and tg{a.n}, {a.r} rounds, alternating")
     runs = {}
+    engines = {"moiety": lambda: moiety(a.moiety, a.model, a.t, a.p, a.n)}
+    for repack in (True, False):
+        engines[f"llama.cpp, repack {'on' if repack else 'off'}"] = lambda repack=repack: llama(a.model, a.t, a.p, a.n, repack)
     for _ in range(a.r):
-        runs.setdefault("moiety", []).append(moiety(a.moiety, a.model, a.t, a.p, a.n))
-        for repack in (True, False):
-            for flash in (True, False):
-                name = f"llama.cpp, repack {'on' if repack else 'off'}, flash {'on' if flash else 'off'}"
-                runs.setdefault(name, []).append(llama(a.model, a.t, a.p, a.n, repack, flash))
+        for name, run in engines.items():
+            runs.setdefault(name, []).append(run())
+            print(f"  {name}: {runs[name][-1][0]:.1f}, {runs[name][-1][1]:.1f}", file=sys.stderr, flush=True)
     medians = {name: [statistics.median(r[i] for r in rows) for i in (0, 1)] for name, rows in runs.items()}
     best = [max(m[i] for name, m in medians.items() if name != "moiety") for i in (0, 1)]
     print(f"| engine | pp{a.p} t/s (min..max) | tg{a.n} t/s (min..max) |\n| --- | ---: | ---: |")

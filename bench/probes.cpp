@@ -178,16 +178,27 @@ __attribute__((target("avx2"))) uint64_t read_avx2(const uint64_t* data, size_t 
   for (int s = 1; s < 8; ++s) sum[0] = _mm256_xor_si256(sum[0], sum[s]);
   return static_cast<uint64_t>(_mm256_extract_epi64(sum[0], 0)) ^ read_plain(data + at, words - at);
 }
+
+// In the order of addresses, fetched into L2 some pages ahead: the fastest on Zen 4.
+__attribute__((target("avx2"))) uint64_t read_ahead(const uint64_t* data, size_t words) {
+  __m256i sum[8] = {};
+  const auto* p = reinterpret_cast<const __m256i*>(data);
+  for (size_t at = 0; at + 32 <= words; at += 32, p += 8) {
+    for (int line = 0; line < 4; ++line)
+      _mm_prefetch(reinterpret_cast<const char*>(p + 2 * line) + (24 << 10), _MM_HINT_T1);
+    for (int s = 0; s < 8; ++s) sum[s] = _mm256_xor_si256(sum[s], _mm256_loadu_si256(p + s));
+  }
+  for (int s = 1; s < 8; ++s) sum[0] = _mm256_xor_si256(sum[0], sum[s]);
+  return static_cast<uint64_t>(_mm256_extract_epi64(sum[0], 0));
+}
 #endif
 
 }  // namespace
 
 double probe_read(Threads& threads, size_t bytes) {
-  auto* const read = &read_plain;
+  std::vector<uint64_t (*)(const uint64_t*, size_t)> ways = {&read_plain};
 #if defined(__x86_64__)
-  auto* const streams = cpu_info().features.avx2 ? &read_avx2 : &read_plain;
-#else
-  auto* const streams = &read_plain;
+  if (cpu_info().features.avx2) ways = {&read_plain, &read_avx2, &read_ahead};
 #endif
   const Buffer buffer(bytes);
   std::memset(buffer.data(), 1, bytes);
@@ -197,12 +208,13 @@ double probe_read(Threads& threads, size_t bytes) {
   std::atomic<uint64_t> sink{0};
   double best = 0;
   int64_t first = 0;
-  for (int repeat = 0; repeat < 64; ++repeat, first = (first + window) % pieces) {
+  for (size_t repeat = 0; repeat < 96; ++repeat, first = (first + window) % pieces) {
+    const auto way = ways[repeat % ways.size()];
     const auto start = Clock::now();
     threads.run(window, [&](int64_t index, int) {
       const int64_t piece = (first + index) % pieces;
       const auto* data = reinterpret_cast<const uint64_t*>(buffer.data() + static_cast<size_t>(piece) * kPiece);
-      sink.fetch_xor((repeat % 2 ? read : streams)(data, kPiece / 8), std::memory_order_relaxed);
+      sink.fetch_xor(way(data, kPiece / 8), std::memory_order_relaxed);
     });
     best = std::max(best, static_cast<double>(window) * static_cast<double>(kPiece) / seconds_since(start));
   }

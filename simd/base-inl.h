@@ -3,6 +3,8 @@
 
 #include <hwy/highway.h>
 
+#include <cstdint>
+
 #include "simd/kernels.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
@@ -65,6 +67,26 @@ HWY_INLINE void store_f8(const F8& x, float* at) {
 HWY_INLINE F8 zero_f8() {
   return f8([](int) { return hn::Zero(df); });
 }
+
+// Prefetches what a GEMV will read some microseconds later, in the order of addresses: the rows are read side by side,
+// which the CPU's own prefetcher does not follow. Into L2: 24 KiB ahead into L1 is half as fast on Zen 4.
+class Ahead {
+ public:
+  // `next` follows the `bytes` at `from`; null: what lies behind them.
+  Ahead(const uint8_t* from, int64_t bytes, const uint8_t* next)
+      : at_(from), end_(from + bytes), next_(next ? next : end_) {
+    fetch(kDistance < bytes ? kDistance : bytes);  // costs little where the caller before has announced it
+  }
+  HWY_INLINE void fetch(size_t bytes) {
+    for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(at_ + line, 0, 2);
+    at_ += bytes;
+    if (at_ >= end_) at_ = next_ + (at_ - end_), end_ = reinterpret_cast<const uint8_t*>(UINTPTR_MAX);
+  }
+
+ private:
+  static constexpr int64_t kDistance = 24 << 10;
+  const uint8_t *at_, *end_, *next_;
+};
 
 // The fixed tree over 8 or 16 lanes.
 HWY_INLINE float tree_sum(float* lanes, int count) {

@@ -12,7 +12,7 @@
 namespace moiety::simd {
 namespace {
 
-constexpr int64_t kChunk = 64;  // outputs of a phase-1 task: 4 panels
+constexpr int64_t kChunk = 64;  // outputs of a task: 4 panels
 
 // One step's groups and where their data lies in the scratch.
 struct Step {
@@ -65,13 +65,16 @@ class ExpertsKernel final : public Kernel {
     prepare_inputs(call, step);
     const int64_t chunks = (hidden_ + kChunk - 1) / kChunk;
     const auto phase1 = [&](int64_t task, int worker) {
-      up_chunk(call, step, step.groups[task / chunks], task % chunks * kChunk, worker);
+      up_chunk(call, step, task / chunks, task % chunks * kChunk, worker);
     };
     call.threads->run(step.group_count * chunks, phase1);
     prepare_hidden(call, step);
-    const int64_t columns = (width_ + kPanelRows - 1) / kPanelRows;
-    const auto phase2 = [&](int64_t task, int worker) { down_columns(call, step, task * kPanelRows, worker); };
-    call.threads->run(columns, 1, phase2);
+    // GEMVs stream better from longer pieces; the tiles of GEMMs leave no more than a panel in the caches.
+    const int64_t columns = step.tile_count ? kPanelRows : kChunk;
+    const auto phase2 = [&](int64_t task, int worker) {
+      down_columns(call, step, task * columns, std::min(columns, width_ - task * columns), worker);
+    };
+    call.threads->run((width_ + columns - 1) / columns, 1, phase2);
   }
 
  private:
@@ -183,8 +186,9 @@ class ExpertsKernel final : public Kernel {
   }
 
   // hidden[entries of the group][first, first + kChunk) = act(gate x) * up x
-  void up_chunk(const KernelCall& call, const Step& step, const Step::Group& group, int64_t first,
+  void up_chunk(const KernelCall& call, const Step& step, int64_t group_index, int64_t first,
                 int worker) const noexcept {
+    const Step::Group& group = step.groups[group_index];
     const Expert& expert = op_.bank->expert(group.expert);
     const int64_t count = std::min(kChunk, hidden_ - first);
     if (group.tile < 0) {
@@ -193,13 +197,13 @@ class ExpertsKernel final : public Kernel {
       std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
       for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
         const int32_t row = call.inputs[1].routing.row[entry];
-        const auto multiply = [&](const Tensor& weight, float* y) {
+        const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
           const Form form = matmul_.form(weight.dtype);
           matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
-                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch);
+                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch, next);
         };
-        if (expert.gate) multiply(expert.gate, gate);
-        multiply(expert.up, up);
+        if (expert.gate) multiply(expert.gate, gate, expert.up.row(first));
+        multiply(expert.up, up, chunk_after(step, group_index, first + count));
         activate(expert, first, count, gate, up, step.hidden + entry * hidden_ + first);
       }
       return;
@@ -223,6 +227,14 @@ class ExpertsKernel final : public Kernel {
     }
   }
 
+  // Where the chunk behind one that ends at row `first` of a group starts.
+  const std::byte* chunk_after(const Step& step, int64_t group, int64_t first) const noexcept {
+    if (first >= hidden_) ++group, first = 0;
+    if (group >= step.group_count) return nullptr;
+    const Expert& expert = op_.bank->expert(step.groups[group].expert);
+    return (expert.gate ? expert.gate : expert.up).row(first);
+  }
+
   const std::byte* tile_at(std::byte* const* tiles, const Tensor& weight, int64_t tile) const noexcept {
     const Form form = matmul_.form(weight.dtype);
     return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, weight.cols());
@@ -244,15 +256,15 @@ class ExpertsKernel final : public Kernel {
     for (int64_t i = 0; i < count; ++i) y[i] += load_f32(bias.data + (first + i) * 4);
   }
 
-  // Columns [first, first + kPanelRows) of every row's output.
-  void down_columns(const KernelCall& call, const Step& step, int64_t first, int worker) const noexcept {
+  // Columns [first, first + count) of every row's output; count <= kChunk, and <= kPanelRows if there are tiles.
+  void down_columns(const KernelCall& call, const Step& step, int64_t first, int64_t count, int worker) const noexcept {
     const Tensor& out = call.output.tensor;
     const Routing& routing = call.inputs[1].routing;
-    const int64_t count = std::min<int64_t>(kPanelRows, width_ - first);
     for (int64_t row = 0; row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     float y[kTileTokens * kPanelRows];
+    static_assert(kTileTokens * kPanelRows >= kChunk);
     const auto combine = [&](const Expert& expert, int32_t entry, float* values) {
       add_bias(expert.down_bias, first, count, values);
       float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + first;
@@ -263,9 +275,13 @@ class ExpertsKernel final : public Kernel {
       const Expert& expert = op_.bank->expert(group.expert);
       const Form form = matmul_.form(expert.down.dtype);
       if (group.tile < 0) {
+        const bool more = g + 1 < step.group_count;
+        const Expert& after = op_.bank->expert(step.groups[more ? g + 1 : 0].expert);
+        const std::byte* next = after.down.row(std::min(more ? first : first + count, width_ - 1));
         for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
           matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
-                       prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel);
+                       prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel,
+                       next);
           combine(expert, entry, y);
         }
         continue;

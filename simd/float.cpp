@@ -41,8 +41,10 @@ struct LoadBF16 {
 };
 
 template <class L>
-void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y) noexcept {
+void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y,
+          const uint8_t* next) noexcept {
   constexpr int kRows = 4;  // share the loads of x
+  Ahead ahead(weights, rows * row_bytes, next);
   const int64_t whole = k / 16 * 16, tail = k - whole;
   HWY_ALIGN float x_tail[16] = {};
   __builtin_memcpy(x_tail, x + whole, static_cast<size_t>(tail) * 4);
@@ -54,6 +56,7 @@ void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, co
       for (int p = 0; p < kParts16; ++p) acc[i].v[p] = hn::Zero(d16);
     }
     for (int64_t at = 0; at < whole; at += 16) {
+      ahead.fetch(kRows * 16 * L::kBytes);
       for (int p = 0; p < kParts16; ++p) {
         const int64_t part = at + p * static_cast<int64_t>(kStep);
         const V16 xs = hn::LoadU(d16, x + part);
@@ -205,9 +208,10 @@ HWY_INLINE __m512 dot2(__m512 sum, __m512i a, __m512i b) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
 
-void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x,
-               float* y) noexcept {
+void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y,
+               const uint8_t* next) noexcept {
   constexpr int kRows = 4;
+  Ahead ahead(weights, rows * row_bytes, next);
   const int64_t whole = k / 32 * 32;
   const auto tail_mask = static_cast<__mmask32>((uint64_t{1} << (k - whole)) - 1);
   for (int64_t r = 0; r < rows; r += kRows) {
@@ -218,6 +222,7 @@ void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
       acc[i] = _mm512_setzero_ps();
     }
     for (int64_t at = 0; at < whole; at += 32) {
+      ahead.fetch(kRows * 64);
       const __m512i xs = _mm512_loadu_si512(x + at);
       for (int i = 0; i < kRows; ++i) acc[i] = dot2(acc[i], _mm512_loadu_si512(row[i] + at * 2), xs);
     }

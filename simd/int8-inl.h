@@ -19,174 +19,207 @@ struct LaneStarts {
   int64_t operator()(int64_t block) const { return start[block & 7] + (block >> 3); }
 };
 
-// Sums of the first and of the last 16 codes of 8 blocks, from the blocks' dot4 sums.
-HWY_INLINE void reduce_blocks(const I8* s, I8 sums[2]) {
-  const hn::Repartition<int64_t, DI> dl;
-  const auto pairs = [&](VI a, VI b) { return hn::Add(hn::InterleaveLower(di, a, b), hn::InterleaveUpper(di, a, b)); };
-  const auto quads = [&](VI a, VI b) {
-    const auto x = hn::BitCast(dl, a), y = hn::BitCast(dl, b);
-    return hn::Add(hn::BitCast(di, hn::InterleaveLower(dl, x, y)), hn::BitCast(di, hn::InterleaveUpper(dl, x, y)));
-  };
-  VI quad[kParts][2];
-  for (int p = 0; p < kParts; ++p) {
-    for (int q = 0; q < 2; ++q) {
-      const I8* x = s + 4 * q;
-      quad[p][q] = quads(pairs(x[0].v[p], x[1].v[p]), pairs(x[2].v[p], x[3].v[p]));
-    }
-  }
-  if constexpr (kParts == 1) {
-    sums[0].v[0] = hn::ConcatLowerLower(di, quad[0][1], quad[0][0]);
-    sums[1].v[0] = hn::ConcatUpperUpper(di, quad[0][1], quad[0][0]);
-  } else {
-    for (int half = 0; half < 2; ++half) {
-      for (int p = 0; p < 2; ++p) sums[half].v[p] = quad[half][p];
-    }
-  }
-}
-
-// Adds 8 blocks of one row to the 8 lanes. `codes`, `scales`, `first`, `last`: the activations of these blocks.
+// A group of activations, spread as [block][row].
 template <class T>
-HWY_INLINE F8 add_group(F8 acc, const typename T::Block* block, const int8_t* act, const float* scales,
-                        const int32_t* first, const int32_t* last) {
-  I8 dots[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    const Codes x = T::kBlocks == 8 ? T::unpack(*block, i) : T::unpack(block[i], 0);
+struct GroupActs {
+  const int8_t* codes;
+  V16 scales[kSlices], block_sums[kSlices];  // block_sums: the sum of a block times its scale (kMin)
+  VQ zero[2][kSlices];                       // kZero times the sums of the halves; without groups of 16, of the block
+  VQ sums[2][kSlices];                       // of the halves (kMin and kGroup16)
+
+  HWY_INLINE GroupActs(const int8_t* codes_, const float* scales_, const int32_t* first, const int32_t* last)
+      : codes(codes_) {
+    HWY_ALIGN int32_t scaled[2][8];
+    HWY_ALIGN float block_sum[8];
+    const I8 a0 = load_i8(first), a1 = load_i8(last);
+    const F8 factor = load_f8(scales_);
     for (int p = 0; p < kParts; ++p) {
-      const auto a = hn::LoadU(di8, act + 32 * i + static_cast<size_t>(p) * hn::MaxLanes(di8));
-      dots[i].v[p] = dot4<T::kSmall>(di, hn::Zero(di), x.v[p], a);
+      const size_t at = static_cast<size_t>(p) * kPart;
+      const VI sum = hn::Add(a0.v[p], a1.v[p]), zero_point = hn::Set(di, T::kZero);
+      hn::Store(hn::Mul(T::kGroup16 ? a0.v[p] : sum, zero_point), di, scaled[0] + at);
+      hn::Store(hn::Mul(a1.v[p], zero_point), di, scaled[1] + at);
+      hn::Store(hn::Mul(factor.v[p], hn::ConvertTo(df, sum)), df, block_sum + at);
     }
-  }
-  I8 sum[2];
-  reduce_blocks(dots, sum);
-  Scales s;
-  T::scales(block, s);
-  const F8 da = load_f8(scales);
-  const I8 a0 = load_i8(first), a1 = load_i8(last);
-  for (int p = 0; p < kParts; ++p) {
-    const auto zero = hn::Set(di, T::kZero);
-    VI total;
-    if constexpr (T::kGroup16) {
-      const VI s0 = hn::Sub(sum[0].v[p], hn::Mul(zero, a0.v[p])), s1 = hn::Sub(sum[1].v[p], hn::Mul(zero, a1.v[p]));
-      total = hn::Add(hn::Mul(s0, s.sub[0].v[p]), hn::Mul(s1, s.sub[1].v[p]));
-    } else {
-      total = hn::Add(sum[0].v[p], sum[1].v[p]);
-      if constexpr (T::kZero != 0) total = hn::Sub(total, hn::Mul(zero, hn::Add(a0.v[p], a1.v[p])));
+    for (int s = 0; s < kSlices; ++s) {
+      scales[s] = for_each_row(d16, scales_, s);
+      if constexpr (T::kZero != 0) {
+        zero[0][s] = for_each_row(di16, scaled[0], s);
+        if constexpr (T::kGroup16) zero[1][s] = for_each_row(di16, scaled[1], s);
+      }
+      if constexpr (T::kMin && T::kGroup16) {
+        sums[0][s] = for_each_row(di16, first, s);
+        sums[1][s] = for_each_row(di16, last, s);
+      } else if constexpr (T::kMin) {
+        block_sums[s] = for_each_row(d16, block_sum, s);
+      }
     }
-    acc.v[p] = hn::MulAdd(hn::ConvertTo(df, total), hn::Mul(s.ws.v[p], da.v[p]), acc.v[p]);
-    if constexpr (T::kMin && T::kGroup16) {
-      const VI m = hn::Add(hn::Mul(s.sub_mins[0].v[p], a0.v[p]), hn::Mul(s.sub_mins[1].v[p], a1.v[p]));
-      acc.v[p] = hn::NegMulAdd(hn::Mul(s.wm.v[p], da.v[p]), hn::ConvertTo(df, m), acc.v[p]);
-    } else if constexpr (T::kMin) {
-      const VF block_sum = hn::Mul(da.v[p], hn::ConvertTo(df, hn::Add(a0.v[p], a1.v[p])));
-      acc.v[p] = hn::NegMulAdd(s.wm.v[p], block_sum, acc.v[p]);
-    }
-  }
-  return acc;
-}
-
-// The last blocks of a row of K % 256 != 0, padded with zeros to a group of 8.
-template <class T>
-struct TailGroup {
-  typename T::Block blocks[8];
-  HWY_ALIGN int8_t codes[256];
-  HWY_ALIGN float scales[8];
-  HWY_ALIGN int32_t first[8], last[8];
-
-  TailGroup(const Int8Row& x, int64_t blocks_in_row) {
-    const auto start = static_cast<size_t>(blocks_in_row / 8 * 8), count = static_cast<size_t>(blocks_in_row % 8);
-    const auto fill = [](void* to, const void* from, size_t used, size_t all) {
-      __builtin_memset(to, 0, all);
-      __builtin_memcpy(to, from, used);
-    };
-    fill(codes, x.codes + 32 * start, 32 * count, sizeof codes);
-    fill(scales, x.scales + start, 4 * count, sizeof scales);
-    fill(first, x.sums + start, 4 * count, sizeof first);
-    fill(last, x.sums + static_cast<size_t>(blocks_in_row) + start, 4 * count, sizeof last);
-  }
-  void set_row(const uint8_t* row, int64_t blocks_in_row) {
-    __builtin_memset(blocks, 0, sizeof blocks);
-    __builtin_memcpy(blocks, row + static_cast<size_t>(blocks_in_row / 8 * 8) * sizeof(typename T::Block),
-                     static_cast<size_t>(blocks_in_row % 8) * sizeof(typename T::Block));
   }
 };
 
+// Dot products of 4 rows, 4 partial sums a block each, to [block][row].
+MOIETY_STEP VQ sum_quads(const VQ rows[4]) {
+  const hn::Repartition<int64_t, DI16> dl;
+  const auto pairs = [&](VQ a, VQ b) {
+    return hn::BitCast(dl, hn::Add(hn::InterleaveLower(di16, a, b), hn::InterleaveUpper(di16, a, b)));
+  };
+  const auto x = pairs(rows[0], rows[1]), y = pairs(rows[2], rows[3]);
+  return hn::Add(hn::BitCast(di16, hn::InterleaveLower(dl, x, y)), hn::BitCast(di16, hn::InterleaveUpper(dl, x, y)));
+}
+
+// Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
 template <class T>
-void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x,
-               float* y) noexcept {
-  using Block = typename T::Block;
-  const int64_t blocks = k / 32, groups = blocks / 8;
-  const int32_t* last = x.sums + blocks;
-  constexpr int64_t step = 8 / T::kBlocks;
-  constexpr size_t kGroupBytes = static_cast<size_t>(step) * sizeof(Block), kAhead = 2048;
-  for (int64_t r = 0; r < rows; ++r) {
-    const auto* block = reinterpret_cast<const Block*>(weights + r * row_bytes);
-    F8 acc = zero_f8();
-    for (int64_t g = 0; g < groups; ++g) {
-      for (size_t line = 0; line < kGroupBytes; line += 64) {
-        __builtin_prefetch(reinterpret_cast<const uint8_t*>(block + g * step) + kAhead + line);
+MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc) {
+  GroupScales s;
+  T::scales(rows, s);
+#pragma GCC unroll 8
+  for (int i = 0; i < kSlices; ++i) {
+    const hn::Repartition<int8_t, D16> dc;
+    const auto first = hn::LoadU(dc, x.codes + static_cast<size_t>(i) * hn::MaxLanes(dc));
+    const auto last = hn::LoadU(dc, x.codes + 128 + static_cast<size_t>(i) * hn::MaxLanes(dc));
+    VQ dots[4], last_dots[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) {
+      const Halves w = T::codes(rows.at[r], i);
+      dots[r] = dot4<T::kSmall>(di16, hn::Zero(di16), w.first, first);
+      if constexpr (T::kGroup16) {
+        last_dots[r] = dot4<T::kSmall>(di16, hn::Zero(di16), w.last, last);
+      } else {
+        dots[r] = dot4<T::kSmall>(di16, dots[r], w.last, last);
       }
-      acc = add_group<T>(acc, block + g * step, x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
+    }
+    VQ total = sum_quads(dots);
+    if constexpr (T::kZero != 0) total = hn::Sub(total, x.zero[0][i]);
+    if constexpr (T::kGroup16) {
+      VQ upper = sum_quads(last_dots);
+      if constexpr (T::kZero != 0) upper = hn::Sub(upper, x.zero[1][i]);
+      total = hn::Add(hn::Mul(total, s.sub[0][i]), hn::Mul(upper, s.sub[1][i]));
+    }
+    acc[i] = hn::MulAdd(hn::ConvertTo(d16, total), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
+    if constexpr (T::kMin && T::kGroup16) {
+      const VQ m = hn::Add(hn::Mul(s.sub_mins[0][i], x.sums[0][i]), hn::Mul(s.sub_mins[1][i], x.sums[1][i]));
+      acc[i] = hn::NegMulAdd(hn::Mul(s.wm[i], x.scales[i]), hn::ConvertTo(d16, m), acc[i]);
+    } else if constexpr (T::kMin) {
+      acc[i] = hn::NegMulAdd(s.wm[i], x.block_sums[i], acc[i]);
+    }
+  }
+}
+
+// The fixed tree over the 8 blocks, for 4 rows.
+HWY_INLINE hn::Vec<decltype(df1)> sum_lanes(const V16* acc) {
+  HWY_ALIGN float lanes[8][4];
+  for (int i = 0; i < kSlices; ++i) hn::Store(acc[i], d16, lanes[0] + static_cast<size_t>(i) * kQuadLanes);
+  hn::Vec<decltype(df1)> sum[4];
+  for (int i = 0; i < 4; ++i) sum[i] = hn::Add(hn::Load(df1, lanes[i]), hn::Load(df1, lanes[i + 4]));
+  return hn::Add(hn::Add(sum[0], sum[2]), hn::Add(sum[1], sum[3]));
+}
+
+// The blocks behind the last whole group of 4 rows, padded with zeros to a group. Only types with blocks of 32.
+template <class T>
+struct TailGroup {
+  uint8_t bytes[4][8 * sizeof(typename T::Block)];
+  QuadRows rows;
+  HWY_INLINE TailGroup(const QuadRows& from, int64_t blocks) {
+    const auto used = static_cast<size_t>(blocks % 8) * sizeof(typename T::Block);
+    for (int r = 0; r < 4; ++r) {
+      __builtin_memset(bytes[r], 0, sizeof bytes[r]);
+      __builtin_memcpy(bytes[r], from.at[r], used);
+      rows.at[r] = bytes[r];
+    }
+  }
+};
+
+// Rows r .. r + 3 of a matrix, the last one again where it ends.
+HWY_INLINE QuadRows quad_rows(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t r) {
+  QuadRows quad;
+  for (int i = 0; i < 4; ++i) quad.at[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
+  return quad;
+}
+HWY_INLINE void advance(QuadRows& quad, size_t bytes) {
+  for (const uint8_t*& at : quad.at) at += bytes;
+}
+
+inline constexpr int kQuads = kAcross == 4 ? 2 : 1;  // quads that share the activations: what the registers hold
+
+template <class T>
+void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
+               const uint8_t* next) noexcept {
+  constexpr size_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);
+  const int64_t blocks = k / 32, groups = blocks / 8;
+  const int32_t* last = x.sums + (blocks + 7) / 8 * 8;
+  Ahead ahead(weights, rows * row_bytes, next);
+  for (int64_t r = 0; r < rows; r += 4 * kQuads) {
+    QuadRows quad[kQuads];
+    V16 acc[kQuads][kSlices];
+    for (int q = 0; q < kQuads; ++q) {
+      quad[q] = quad_rows(weights, row_bytes, rows, r + 4 * q);
+      for (V16& a : acc[q]) a = hn::Zero(d16);
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      ahead.fetch(4 * kQuads * kGroupBytes);
+      const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
+      for (int q = 0; q < kQuads; ++q) {
+        add_group<T>(quad[q], acts, acc[q]);
+        advance(quad[q], kGroupBytes);
+      }
     }
     if constexpr (T::kBlocks == 1) {
       if (blocks % 8) {
-        TailGroup<T> tail(x, blocks);
-        tail.set_row(weights + r * row_bytes, blocks);
-        acc = add_group<T>(acc, tail.blocks, tail.codes, tail.scales, tail.first, tail.last);
+        const int64_t g = groups;
+        const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
+        for (int q = 0; q < kQuads; ++q) add_group<T>(TailGroup<T>(quad[q], blocks).rows, acts, acc[q]);
       }
     }
-    y[r] = tree_sum(acc);
-  }
-}
-
-// codes[16 rows][32] -> out[8][16 rows] dwords.
-HWY_INLINE void interleave_rows(const uint8_t* codes, uint8_t* out) {
-  const hn::FixedTag<uint32_t, 4> d;
-  const hn::FixedTag<uint64_t, 2> dl;
-  const auto low = [&](auto a, auto b) {
-    return hn::BitCast(d, hn::InterleaveLower(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
-  };
-  const auto high = [&](auto a, auto b) {
-    return hn::BitCast(d, hn::InterleaveUpper(dl, hn::BitCast(dl, a), hn::BitCast(dl, b)));
-  };
-  const auto* in = reinterpret_cast<const uint32_t*>(codes);
-  auto* to = reinterpret_cast<uint32_t*>(out);
-  for (int row = 0; row < 16; row += 4) {
-    for (int column = 0; column < 8; column += 4) {
-      const uint32_t* at = in + row * 8 + column;
-      const auto a = hn::Load(d, at), b = hn::Load(d, at + 8), c = hn::Load(d, at + 16), e = hn::Load(d, at + 24);
-      const auto ab0 = hn::InterleaveLower(d, a, b), ab1 = hn::InterleaveUpper(d, a, b);
-      const auto ce0 = hn::InterleaveLower(d, c, e), ce1 = hn::InterleaveUpper(d, c, e);
-      uint32_t* o = to + column * 16 + row;
-      hn::StoreU(low(ab0, ce0), d, o);
-      hn::StoreU(high(ab0, ce0), d, o + 16);
-      hn::StoreU(low(ab1, ce1), d, o + 32);
-      hn::StoreU(high(ab1, ce1), d, o + 48);
+    for (int q = 0; q < kQuads && r + 4 * q < rows; ++q) {
+      HWY_ALIGN float sums[4];
+      hn::Store(sum_lanes(acc[q]), df1, sums);
+      const int64_t left = rows - r - 4 * q;
+      __builtin_memcpy(y + r + 4 * q, sums, static_cast<size_t>(left < 4 ? left : 4) * sizeof(float));
     }
   }
 }
 
+// The 128-bit lanes of x to at(0), at(1), ...
+template <class D, class V, class At>
+HWY_INLINE void store_lanes(D d, V x, int from, const At& at) {
+  if constexpr (sizeof(hn::TFromD<D>) * hn::MaxLanes(D()) == 16) {
+    hn::StoreU(x, d, at(from));
+  } else {
+    const hn::Half<D> half;
+    store_lanes(half, hn::LowerHalf(half, x), from, at);
+    store_lanes(half, hn::UpperHalf(half, x), from + static_cast<int>(hn::MaxLanes(half) * sizeof(hn::TFromD<D>) / 16),
+                at);
+  }
+}
+
+// Puts `count` blocks of a quad, rows `row` .. `row` + 3 of the panel, at their positions.
 template <class T>
-HWY_INLINE void put_scales(const Scales& s, int count, int64_t row, const int64_t* position, const Int8Panel& panel) {
-  HWY_ALIGN float ws[8], wm[8];
-  HWY_ALIGN int32_t sub[4][8];
-  store_f8(s.ws, ws);
-  if constexpr (T::kMin) store_f8(s.wm, wm);
-  if constexpr (T::kGroup16) {
-    for (int half = 0; half < 2; ++half) {
-      for (int p = 0; p < kParts; ++p) {
-        hn::Store(s.sub[half].v[p], di, sub[half] + static_cast<size_t>(p) * kPart);
-        if constexpr (T::kMin) hn::Store(s.sub_mins[half].v[p], di, sub[2 + half] + static_cast<size_t>(p) * kPart);
-      }
+MOIETY_STEP void unpack_group(const QuadRows& quad, int count, int row, const int64_t* position,
+                              const Int8Panel& panel) {
+  GroupScales s;
+  T::scales(quad, s);
+  for (int i = 0; i < kSlices; ++i) {
+    VQ first[4], last[4], column[4];
+    for (int r = 0; r < 4; ++r) {
+      const Halves w = T::codes(quad.at[r], i);
+      first[r] = hn::BitCast(di16, w.first), last[r] = hn::BitCast(di16, w.last);
     }
-  }
-  for (int i = 0; i < count; ++i) {
-    panel.scales[position[i] * 16 + row] = ws[i];
-    if constexpr (T::kMin) panel.mins[position[i] * 16 + row] = wm[i];
+    HWY_ALIGN int32_t nowhere[4];
+    const auto store = [&](auto d, auto x, auto* base, int64_t stride) {
+      store_lanes(d, x, i * kAcross, [&](int block) {
+        return block < count ? base + position[block] * stride + row : reinterpret_cast<decltype(base)>(nowhere);
+      });
+    };
+    auto* codes = reinterpret_cast<int32_t*>(panel.codes);
+    transpose(di16, first[0], first[1], first[2], first[3], column);
+    for (int k4 = 0; k4 < 4; ++k4) store(di16, column[k4], codes + k4 * 16, 128);
+    transpose(di16, last[0], last[1], last[2], last[3], column);
+    for (int k4 = 0; k4 < 4; ++k4) store(di16, column[k4], codes + (4 + k4) * 16, 128);
+    store(d16, s.ws[i], panel.scales, 16);
+    if constexpr (T::kMin) store(d16, s.wm[i], panel.mins, 16);
     if constexpr (T::kGroup16) {
       for (int half = 0; half < 2; ++half) {
-        panel.sub[(position[i] * 2 + half) * 16 + row] = sub[half][i];
-        if constexpr (T::kMin) panel.sub_mins[(position[i] * 2 + half) * 16 + row] = sub[2 + half][i];
+        store(di16, s.sub[half][i], panel.sub + half * 16, 32);
+        if constexpr (T::kMin) store(di16, s.sub_mins[half][i], panel.sub_mins + half * 16, 32);
       }
     }
   }
@@ -194,36 +227,22 @@ HWY_INLINE void put_scales(const Scales& s, int count, int64_t row, const int64_
 
 template <class T>
 void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept {
-  using Block = typename T::Block;
+  constexpr size_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);
   const int64_t blocks = k / 32;
   const LaneStarts lane_starts(blocks);
-  HWY_ALIGN uint8_t codes[16 * 32];
+  QuadRows quads[kPanelRows / 4];
+  for (int q = 0; q < kPanelRows / 4; ++q) quads[q] = quad_rows(weights, row_bytes, rows, 4 * q);
   for (int64_t g = 0; g < blocks; g += 8) {
     const int count = static_cast<int>(blocks - g < 8 ? blocks - g : 8);
     int64_t position[8];
     for (int i = 0; i < count; ++i) position[i] = lane_starts(g + i);
-    for (int64_t r = 0; r < 16; ++r) {
-      Scales s;
-      const auto* block =
-          reinterpret_cast<const Block*>(weights + (r < rows ? r : rows - 1) * row_bytes) + g / T::kBlocks;
+    for (int q = 0; q < kPanelRows / 4; ++q) {
       if (count == 8) {
-        T::scales(block, s);
-      } else {  // the end of a row: nothing behind it is read
-        Block group[8 / T::kBlocks];
-        __builtin_memset(group, 0, sizeof group);
-        for (int i = 0; i < count / T::kBlocks; ++i) group[i] = block[i];
-        T::scales(group, s);
+        unpack_group<T>(quads[q], count, 4 * q, position, panel);
+      } else if constexpr (T::kBlocks == 1) {  // the end of a row: nothing behind it is read
+        unpack_group<T>(TailGroup<T>(quads[q], blocks).rows, count, 4 * q, position, panel);
       }
-      put_scales<T>(s, count, r, position, panel);
-    }
-    for (int i = 0; i < count; ++i) {
-      for (int64_t r = 0; r < 16; ++r) {
-        const auto* block = reinterpret_cast<const Block*>(weights + (r < rows ? r : 0) * row_bytes);
-        const Codes x = T::kBlocks == 8 ? T::unpack(block[g / 8], i) : T::unpack(block[g + i], 0);
-        for (int p = 0; p < kParts; ++p)
-          hn::Store(x.v[p], d8, codes + 32 * r + static_cast<size_t>(p) * hn::MaxLanes(d8));
-      }
-      interleave_rows(codes, panel.codes + position[i] * 512);
+      advance(quads[q], kGroupBytes);
     }
   }
 }

@@ -8,8 +8,8 @@ namespace {
 void quantise(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* sums) noexcept {
   constexpr size_t kStep = hn::MaxLanes(df);
   const hn::Rebind<int8_t, DI> d_small;
-  const int64_t blocks = k / 32;
-  for (int64_t b = 0; b < blocks; ++b, x += 32, codes += 32) {
+  const int64_t blocks = k / 32, padded = int8_padded(k) / 32;
+  for (int64_t b = 0; b < blocks; ++b, x += 32) {
     VF most = hn::Zero(df), bad = hn::Zero(df);
     for (size_t i = 0; i < 32; i += kStep) {
       const VF v = hn::LoadU(df, x + i);
@@ -24,27 +24,43 @@ void quantise(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* 
     for (size_t i = 0; i < 32; i += kStep) {
       const VI q = hn::NearestInt(hn::Mul(hn::LoadU(df, x + i), hn::Set(df, inverse)));
       half_sum[i / 16] = hn::Add(half_sum[i / 16], q);
-      hn::StoreU(hn::DemoteTo(d_small, q), d_small, codes + i);
+      hn::StoreU(hn::DemoteTo(d_small, q), d_small, codes + int8_place(b, static_cast<int>(i / 16)) + i % 16);
     }
     sums[b] = hn::GetLane(hn::SumOfLanes(di, half_sum[0]));
-    sums[blocks + b] = hn::GetLane(hn::SumOfLanes(di, half_sum[1]));
+    sums[padded + b] = hn::GetLane(hn::SumOfLanes(di, half_sum[1]));
+  }
+  for (int64_t b = blocks; b < padded; ++b) {
+    scales[b] = 0;
+    for (int half = 0; half < 2; ++half) {
+      __builtin_memset(codes + int8_place(b, half), 0, 16);
+      sums[half * padded + b] = 0;
+    }
   }
 }
 
+// Absent tokens are zero.
 void pack_int8(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept {
-  const int64_t blocks = k / 32;
+  const int64_t blocks = k / 32, padded = int8_padded(k) / 32;
+  const hn::FixedTag<int32_t, 4> d;
   lane_order<8>(blocks, [&](int64_t b, int64_t at) {
     int32_t* codes = tile.codes + at * 8 * kTileTokens;
+    for (int64_t t = 0; t < kTileTokens; t += 4) {
+      for (int half = 0; half < 2; ++half) {
+        const auto row = [&](int64_t i) {
+          return t + i < tokens
+                     ? hn::LoadU(d, reinterpret_cast<const int32_t*>(rows[t + i].codes + int8_place(b, half)))
+                     : hn::Zero(d);
+        };
+        hn::Vec<decltype(d)> columns[4];
+        transpose(d, row(0), row(1), row(2), row(3), columns);
+        for (int i = 0; i < 4; ++i) hn::StoreU(columns[i], d, codes + (4 * half + i) * kTileTokens + t);
+      }
+    }
     for (int64_t t = 0; t < kTileTokens; ++t) {
       const bool used = t < tokens;
-      for (int k4 = 0; k4 < 8; ++k4) {
-        int32_t four = 0;
-        if (used) __builtin_memcpy(&four, rows[t].codes + b * 32 + k4 * 4, 4);
-        codes[k4 * kTileTokens + t] = four;
-      }
       tile.scales[at * kTileTokens + t] = used ? rows[t].scales[b] : 0;
       tile.sums[(at * 2) * kTileTokens + t] = used ? rows[t].sums[b] : 0;
-      tile.sums[(at * 2 + 1) * kTileTokens + t] = used ? rows[t].sums[blocks + b] : 0;
+      tile.sums[(at * 2 + 1) * kTileTokens + t] = used ? rows[t].sums[padded + b] : 0;
     }
   });
 }

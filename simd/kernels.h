@@ -19,13 +19,15 @@ namespace moiety::simd {
 inline constexpr int kPanelRows = 16;   // weight rows that a GEMM works on together
 inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
 
-// One row quantised to int8, a scale for each block of 32: x[k] ~ scales[k / 32] * codes[k]. sums: first the sums of
-// each block's first 16 codes, then those of the last 16.
+// One row quantised to int8, a scale for each block of 32: x[k] ~ scale * code. Padded with zeros to whole groups of 8
+// blocks, P of them; in a group lie first the first 16 codes of each block, then the last 16 (int8_place).
 struct Int8Row {
-  const int8_t* codes;  // [K]
-  const float* scales;  // [K / 32]
-  const int32_t* sums;  // [2 * K / 32]
+  const int8_t* codes;  // [P/8][2][8][16]
+  const float* scales;  // [P]
+  const int32_t* sums;  // [2][P], of each block's first 16 codes, of its last 16
 };
+inline constexpr int64_t int8_padded(int64_t k) { return (k + 255) / 256 * 256; }
+inline constexpr int64_t int8_place(int64_t block, int half) { return block / 8 * 256 + half * 128 + block % 8 * 16; }
 
 // A tile of kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
 struct Int8Tile {
@@ -45,8 +47,10 @@ struct Int8Panel {
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 6;  // of an Int8Panel, a block of 32
 
 struct Int8Kernels {
-  // y[r] = dot(row r of the weights, x) for r < rows.
-  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y) noexcept;
+  // y[r] = dot(row r of the weights, x) for r < rows. next: what the caller reads afterwards, to be prefetched; null:
+  // what lies behind the rows.
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
+               const uint8_t* next) noexcept;
   // rows <= kPanelRows; the outputs of absent rows are unspecified.
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   // y[t][r] for t < tokens <= kTileTokens.
@@ -54,7 +58,8 @@ struct Int8Kernels {
 };
 
 struct FloatKernels {
-  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y) noexcept;
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y,
+               const uint8_t* next) noexcept;
   // panel: f32 [K in lane order][16]
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept;
 };
@@ -62,8 +67,8 @@ struct FloatKernels {
 // bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
 struct Bf16Kernels {
   void (*round)(const float* x, int64_t k, uint16_t* y) noexcept;
-  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x,
-               float* y) noexcept;
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const uint16_t* x, float* y,
+               const uint8_t* next) noexcept;
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
   void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept;

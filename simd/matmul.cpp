@@ -13,8 +13,8 @@ const uint8_t* bytes(const std::byte* at) { return reinterpret_cast<const uint8_
 // Where the parts of an int8 row lie in its prepared bytes.
 Int8Row int8_row(const std::byte* at, int64_t k) {
   const auto* codes = reinterpret_cast<const int8_t*>(at);
-  const auto* scales = reinterpret_cast<const float*>(at + k);
-  return {codes, scales, reinterpret_cast<const int32_t*>(scales + k / 32)};
+  const auto* scales = reinterpret_cast<const float*>(at + int8_padded(k));
+  return {codes, scales, reinterpret_cast<const int32_t*>(scales + int8_padded(k) / 32)};
 }
 
 Int8Tile int8_tile(std::byte* at, int64_t k) {
@@ -65,7 +65,7 @@ std::string Matmul::name(DType weight) const {
 size_t Matmul::prepared_bytes(Form form, int64_t k) {
   switch (form) {
     case Form::kInt8:
-      return aligned(k + k / 32 * 12);
+      return aligned(int8_padded(k) + int8_padded(k) / 32 * 12);
     case Form::kBf16:
       return aligned(2 * k);
     case Form::kF32:
@@ -76,8 +76,10 @@ size_t Matmul::prepared_bytes(Form form, int64_t k) {
 
 void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) const noexcept {
   if (form == Form::kInt8) {
-    auto* scales = reinterpret_cast<float*>(prepared + k);
-    kernels_->quantise(x, k, reinterpret_cast<int8_t*>(prepared), scales, reinterpret_cast<int32_t*>(scales + k / 32));
+    const int64_t padded = int8_padded(k);
+    auto* scales = reinterpret_cast<float*>(prepared + padded);
+    kernels_->quantise(x, k, reinterpret_cast<int8_t*>(prepared), scales,
+                       reinterpret_cast<int32_t*>(scales + padded / 32));
   } else if (form == Form::kBf16) {
     kernels_->bf16_dot.round(x, k, reinterpret_cast<uint16_t*>(prepared));
   }
@@ -163,24 +165,26 @@ void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte*
 }
 
 void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared,
-                  float* y, std::byte* scratch) const noexcept {
+                  float* y, std::byte* scratch, const std::byte* next) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
   switch (form(weight.dtype)) {
     case Form::kInt8:
-      kernels_->int8[static_cast<int>(weight.dtype)].gemv(at, weight.row_bytes, rows, k, int8_row(prepared, k), y);
+      kernels_->int8[static_cast<int>(weight.dtype)].gemv(at, weight.row_bytes, rows, k, int8_row(prepared, k), y,
+                                                          bytes(next));
       break;
     case Form::kBf16:
-      kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y);
+      kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y,
+                              bytes(next));
       break;
     case Form::kF32:
       if (plain(weight.dtype)) {
-        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y);
+        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y, bytes(next));
       } else {
         auto* decoded = reinterpret_cast<float*>(scratch);
         for (int64_t r = 0; r < rows; ++r) {
           decode(weight.dtype, weight.row(row + r), decoded, k);
-          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, source, y + r);
+          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, source, y + r, nullptr);
         }
       }
   }

@@ -43,9 +43,9 @@ class Matmul {
   void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens,
             float* y) const noexcept;
 
-  // y[rows]. scratch: panel_bytes() of it.
+  // y[rows]. scratch: panel_bytes() of it. next: what the caller reads afterwards; null: what lies behind the rows.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
-            std::byte* scratch) const noexcept;
+            std::byte* scratch, const std::byte* next) const noexcept;
 
  private:
   const Kernels* kernels_;

@@ -56,16 +56,22 @@ std::vector<uint8_t> random_rows(DType type, int64_t rows, int64_t k, std::mt199
   return bytes;
 }
 
+constexpr float kPoison = -12345.5f;
+
 struct QuantisedRow {
   std::vector<int8_t> codes;
   std::vector<float> scales;
   std::vector<int32_t> sums;
   Int8Row view() const { return {codes.data(), scales.data(), sums.data()}; }
+  int8_t code(size_t k) const {
+    return codes[static_cast<size_t>(int8_place(static_cast<int64_t>(k / 32), static_cast<int>(k / 16 % 2))) + k % 16];
+  }
 };
 
 QuantisedRow quantise(const Kernels& kernels, const std::vector<float>& x) {
-  QuantisedRow row{std::vector<int8_t>(x.size()), std::vector<float>(x.size() / 32),
-                   std::vector<int32_t>(x.size() / 16)};
+  const auto padded = static_cast<size_t>(int8_padded(static_cast<int64_t>(x.size())));
+  QuantisedRow row{std::vector<int8_t>(padded, 77), std::vector<float>(padded / 32, kPoison),
+                   std::vector<int32_t>(padded / 16, 77)};
   kernels.quantise(x.data(), static_cast<int64_t>(x.size()), row.codes.data(), row.scales.data(), row.sums.data());
   return row;
 }
@@ -90,8 +96,6 @@ void for_each_level(const F& check) {
   }
 }
 
-constexpr float kPoison = -12345.5f;
-
 }  // namespace
 
 TEST_CASE("activations are quantised to the nearest code, with sums") {
@@ -105,11 +109,16 @@ TEST_CASE("activations are quantised to the nearest code, with sums") {
       for (size_t i = 0; i < 32; ++i) amax = std::max(amax, std::abs(x[32 * b + i]));
       CHECK(row.scales[b] == amax / 127.0f);
       for (size_t i = 0; i < 32; ++i) {
-        CHECK(std::abs(x[32 * b + i] - row.scales[b] * row.codes[32 * b + i]) <= 0.5001f * row.scales[b]);
-        sum[i / 16] += row.codes[32 * b + i];
+        CHECK(std::abs(x[32 * b + i] - row.scales[b] * row.code(32 * b + i)) <= 0.5001f * row.scales[b]);
+        sum[i / 16] += row.code(32 * b + i);
       }
       CHECK(row.sums[b] == sum[0]);
-      CHECK(row.sums[3 + b] == sum[1]);
+      CHECK(row.sums[8 + b] == sum[1]);
+    }
+    for (size_t b = 3; b < 8; ++b) {  // the padding
+      CHECK(row.scales[b] == 0);
+      CHECK((row.sums[b] == 0 && row.sums[8 + b] == 0));
+      for (size_t i = 0; i < 32; ++i) CHECK(row.code(32 * b + i) == 0);
     }
     std::vector<float> bad(64, 1.0f);
     bad[3] = NAN;
@@ -155,7 +164,7 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
           int8.gemm(panel, tile, k, tokens, gemm.data());
           for (int64_t t = 0; t < tokens; ++t) {
-            int8.gemv(bytes.data() + 1, row_bytes, rows, k, views[static_cast<size_t>(t)], gemv.data());
+            int8.gemv(bytes.data() + 1, row_bytes, rows, k, views[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < kPanelRows; ++r) {
               const float got = gemm[static_cast<size_t>(t * kPanelRows + r)];
               if (r >= rows) continue;  // unspecified
@@ -164,7 +173,7 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
                 const auto& act = acts[static_cast<size_t>(t)];
                 const double product = double(weights[static_cast<size_t>(r * k + i)]) *
                                        double(act.scales[static_cast<size_t>(i / 32)]) *
-                                       act.codes[static_cast<size_t>(i)];
+                                       act.code(static_cast<size_t>(i));
                 exact += product;
                 magnitude += std::abs(product);
               }
@@ -212,7 +221,7 @@ TEST_CASE("small integers: every type and level gives the exact product") {
     for_each_level([&](const Kernels& kernels) {
       const QuantisedRow row = quantise(kernels, x);
       kernels.int8[static_cast<int>(type)].gemv(bytes.data() + 1, static_cast<int64_t>(dtype_bytes(type, k)), kRows, k,
-                                                row.view(), y.data());
+                                                row.view(), y.data(), nullptr);
       for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
     });
   }
@@ -227,12 +236,12 @@ TEST_CASE("small integers: every type and level gives the exact product") {
     const auto row_bytes = static_cast<int64_t>(dtype_bytes(type, k));
     for_each_level([&](const Kernels& kernels) {
       const FloatKernels& kernel = type == DType::kF32 ? kernels.f32 : type == DType::kF16 ? kernels.f16 : kernels.bf16;
-      kernel.gemv(bytes.data() + 1, row_bytes, kRows, k, x.data(), y.data());
+      kernel.gemv(bytes.data() + 1, row_bytes, kRows, k, x.data(), y.data(), nullptr);
       for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
       if (type != DType::kBF16 || !kernels.bf16_dot.gemv) return;
       std::vector<uint16_t> rounded(static_cast<size_t>(k));
       kernels.bf16_dot.round(x.data(), k, rounded.data());
-      kernels.bf16_dot.gemv(bytes.data() + 1, row_bytes, kRows, k, rounded.data(), y.data());
+      kernels.bf16_dot.gemv(bytes.data() + 1, row_bytes, kRows, k, rounded.data(), y.data(), nullptr);
       for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
     });
   }
@@ -266,7 +275,7 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
           kernels.gemm_f32(panel.data(), tile.data(), k, tokens, gemm.data());
           for (int64_t t = 0; t < tokens; ++t) {
-            kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data());
+            kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < rows; ++r) {
               double exact = 0, magnitude = 0;
               for (int64_t i = 0; i < k; ++i) {
@@ -311,7 +320,7 @@ TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, 
         std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
         bf16.gemm(panel.data(), tile.data(), k, tokens, gemm.data());
         for (int64_t t = 0; t < tokens; ++t) {
-          bf16.gemv(bytes.data() + 1, k * 2, rows, k, pointers[static_cast<size_t>(t)], gemv.data());
+          bf16.gemv(bytes.data() + 1, k * 2, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
           for (int64_t r = 0; r < rows; ++r) {
             double exact = 0, magnitude = 0;
             for (int64_t i = 0; i < k; ++i) {
