@@ -155,8 +155,21 @@ class Renderer {
     return JinjaUndefined{name};
   }
 
+  // Work counts by its size: a million steps on strings of megabytes would take hours.
+  void charge(size_t units, int line) {
+    steps_ += static_cast<int64_t>(units);
+    if (units > 0) step(line);
+  }
+
   JinjaValue value(const JinjaExpression& e) {
     step(e.line);
+    JinjaValue result = evaluate(e);
+    if (const auto* text = std::get_if<std::string>(&result.v)) charge(text->size() / 64, e.line);
+    if (const auto* list = std::get_if<std::shared_ptr<JinjaList>>(&result.v)) charge((*list)->size() / 8, e.line);
+    return result;
+  }
+
+  JinjaValue evaluate(const JinjaExpression& e) {
     switch (e.kind) {
       case Kind::kLiteral: return e.value;
       case Kind::kName: return lookup(e.name);
@@ -254,6 +267,7 @@ class Renderer {
     const auto* text = std::get_if<std::string>(&whole.v);
     const auto* list = std::get_if<std::shared_ptr<JinjaList>>(&whole.v);
     if (text != nullptr) {
+      charge(text->size() / 4, e.line);  // a value for each character
       for (size_t at = 0; at < text->size(); at += decode_char(*text, at).bytes) items.push_back(text->substr(at, decode_char(*text, at).bytes));
     } else if (list != nullptr) {
       items = **list;

@@ -112,6 +112,12 @@ TEST_CASE("depth, steps and output are limited, on a stack of 256 KiB") {
     CHECK(says(refusal("{{ range(25001) }}"), "range"));
     CHECK(says(refusal("{{ range(1000000000) | length }}"), "range"));
     CHECK(says(refusal("{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"), "a string of more than"));
+    const std::string big = "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(18) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+    for (const char* use : {"ns.x | trim", "ns.x[1:]", "ns.x == ns.x ~ 'b'", "'b' in ns.x", "ns.x.split('a')"}) {
+      CAPTURE(use);
+      const std::string loops = "{% for i in range(25000) %}{% for j in range(25000) %}";
+      CHECK(says(refusal(big + loops + "{% set y = " + use + " %}{% endfor %}{% endfor %}"), "steps"));
+    }
     CHECK(says(refusal("{% set x = 'a' ~ messages[0].content %}{% for i in range(20000) %}{{ '" + repeat("0123456789", 100) + "' }}{% endfor %}"), "output"));
   });
 }
