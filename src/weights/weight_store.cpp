@@ -10,6 +10,11 @@ std::byte* WeightStore::own(Buffer buffer) {
 }
 
 void WeightStore::add(std::string name, Weight weight) {
+  const Tensor& t = weight.tensor;
+  if (t.dtype == DType::kI32) {  // integers are no weights
+    const auto shape = fmt::format("[{}]", fmt::join(t.shape.begin(), t.shape.begin() + t.rank, ", "));
+    return add({std::move(name), dtype_info(t.dtype).name, shape, t.bytes(), weight.origin});
+  }
   const std::string origin = weight.origin;
   auto [it, inserted] = weights_.try_emplace(name, std::move(weight));
   if (!inserted) {

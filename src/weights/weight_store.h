@@ -40,7 +40,8 @@ class WeightStore {
   // Keeps a copied or repacked buffer alive; returns its memory.
   std::byte* own(Buffer buffer);
 
-  void add(std::string name, Weight weight);  // throws Error kFormat on a duplicate name
+  // Integers count as unsupported. Throws Error kFormat on a duplicate name.
+  void add(std::string name, Weight weight);
 
   void add(UnsupportedWeight weight);
 

@@ -93,6 +93,81 @@ TEST_CASE("a tensor of the wrong shape is named") {
   }
 }
 
+namespace {
+
+// The model with one of its tensors replaced by zeros of another shape or type; what its load and a run then say.
+std::string with_tensor(const Config& config, const WeightStore& whole, const std::string& name, DType type,
+                        std::vector<int64_t> shape) {
+  ModelSource source;
+  source.config = config, source.name = "changed";
+  for (const std::string& other : whole.names()) {
+    if (other != name) source.store.add(other, whole.require(other));
+  }
+  int64_t count = 1;
+  for (int64_t n : shape) count *= n;
+  Weight weight;
+  weight.tensor = make_tensor(source.store.own(Buffer(dtype_bytes(type, count))), type, {shape.back()});
+  weight.tensor.rank = static_cast<int>(shape.size());
+  std::ranges::copy(shape, weight.tensor.shape.begin());
+  weight.origin = name;
+  source.store.add(name, weight);
+  try {
+    ModelOptions options = options_for({});
+    options.threads = 1, options.max_rows = 3;
+    const Model model(std::move(source), make_backends({}, ""), options);
+    logits_of(model, random_tokens(config.vocab, 3, 1), 3);
+  } catch (const Error& error) {
+    CHECK(error.status() != Status::kInternal);
+    return error.what();
+  }
+  return "";
+}
+
+// A tensor's name as errors may give it: also by the node that it belongs to.
+bool names(const std::string& message, const std::string& tensor) {
+  std::string stem = tensor.substr(0, tensor.rfind('.'));
+  if (stem.starts_with("model.")) stem.erase(0, 6);
+  const std::string last = stem.substr(stem.rfind('.') + 1);
+  const bool router = last == "gate" || stem.ends_with("router.layer");
+  return message.find(last) != std::string::npos || (router && message.find("route") != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("a tensor of any other shape is an error that names it, one of another type too, or it is run") {
+  for (const Architecture* architecture : architectures()) {
+    const Config config = architecture->tiny().front();
+    const WeightStore store = RandomWeights(config, {.seed = 5}).make();
+    for (const std::string& name : store.names()) {
+      if (name.starts_with("model.layers.1.") || name.find("experts.1.") != std::string::npos) continue;
+      CAPTURE(std::string(architecture->name));
+      CAPTURE(name);
+      const Tensor& t = store.require(name).tensor;
+      const std::vector<int64_t> shape(t.shape.begin(), t.shape.begin() + t.rank);
+      for (size_t dim = 0; dim < shape.size(); ++dim) {
+        for (const int64_t other : {shape[dim] + 1, shape[dim] / 2}) {
+          if (other == shape[dim] || other == 0) continue;
+          std::vector<int64_t> changed = shape;
+          changed[dim] = other;
+          const std::string message = with_tensor(config, store, name, DType::kF32, changed);
+          CAPTURE(dim);
+          CAPTURE(other);
+          CAPTURE(message);
+          CHECK(names(message, name));
+        }
+      }
+      if (shape.size() == 2) CHECK(names(with_tensor(config, store, name, DType::kF32, {shape[1], shape[0], 1}), name));
+      for (const DType type : {DType::kI32, DType::kQ8_0}) {
+        if (shape.back() % dtype_info(type).block != 0) continue;
+        const std::string message = with_tensor(config, store, name, type, shape);
+        CAPTURE(std::string(dtype_info(type).name));
+        CAPTURE(message);
+        CHECK((type != DType::kI32 || message != ""));
+      }
+    }
+  }
+}
+
 TEST_CASE("the default backends agree with the reference") {
   for (const Architecture* architecture : architectures()) {
     for (const Config& config : architecture->tiny()) {
