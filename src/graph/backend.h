@@ -11,6 +11,7 @@
 #include "core/threads.h"
 #include "graph/batch.h"
 #include "graph/graph.h"
+#include "graph/memory.h"
 
 namespace moiety {
 
@@ -26,18 +27,22 @@ struct KernelCall {
   Batch* batch = nullptr;
   const Operand* inputs = nullptr;  // as many as the node has
   Operand output;
-  std::byte* scratch = nullptr;     // scratch_bytes() of it, aligned to kAlignment
+  std::byte* scratch = nullptr;  // scratch_bytes() of it, aligned to kAlignment
   Threads* threads = nullptr;
   int32_t node = -1;
 };
 
 // A kernel belongs to one node of one plan; run() is called by one thread at a time and spreads over call.threads.
+// Operands and scratch lie in the memory of the kernel's backend; the batch is the host's.
 class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual std::string name() const = 0;  // what `explain` prints: "gemm/gemv q4_0 x q8 avx512_vnni"
   // Scratch for a step of at most `rows` rows on `workers` threads.
-  virtual size_t scratch_bytes(int64_t rows, int workers) const { (void)rows, (void)workers; return 0; }
+  virtual size_t scratch_bytes(int64_t rows, int workers) const {
+    (void)rows, (void)workers;
+    return 0;
+  }
   virtual void run(const KernelCall& call) const noexcept = 0;
 };
 
@@ -61,6 +66,7 @@ class Backend {
   virtual std::string name() const = 0;    // "simd"
   virtual std::string target() const = 0;  // "avx512_vnni", "eigen"
   virtual Offer prepare(const Graph& graph, const Node& node, const PlanOptions& options) const = 0;
+  virtual Memory* memory() const { return nullptr; }  // null: the host's; it lives as long as the backend
 };
 
 }  // namespace moiety

@@ -16,38 +16,101 @@ Operand operand_at(const Node& node, std::byte* memory, int64_t rows) {
 
 }  // namespace
 
+Executor::~Executor() {
+  for (Arena& arena : arenas_) {
+    if (arena.memory && arena.data) arena.memory->release(arena.data);
+  }
+}
+
+size_t Executor::arena_bytes() const {
+  size_t bytes = 0;
+  for (const Arena& arena : arenas_) bytes += arena.size;
+  return bytes;
+}
+
+// The start of each of the plan's arenas, made larger where it must be.
+std::vector<std::byte*> Executor::arenas_of(const Plan& plan) {
+  std::vector<std::byte*> starts;
+  for (const Plan::Arena& wanted : plan.arenas()) {
+    size_t i = 0;
+    while (i < arenas_.size() && arenas_[i].memory != wanted.memory) ++i;
+    if (i == arenas_.size()) arenas_.emplace_back().memory = wanted.memory;
+    Arena& arena = arenas_[i];
+    if (arena.size < wanted.bytes) {
+      if (arena.memory) {
+        if (arena.data) arena.memory->release(arena.data);
+        arena.data = nullptr, arena.size = 0;
+        arena.data = arena.memory->allocate(wanted.bytes);
+      } else {
+        arena.host = Buffer(wanted.bytes);
+        arena.data = arena.host.data();
+      }
+      arena.size = wanted.bytes;
+    }
+    starts.push_back(arena.data);
+  }
+  return starts;
+}
+
+// What lies elsewhere is shown as a copy, which then goes back.
+void Executor::observe(const Observer& observer, const Plan& plan, size_t node, const Operand& output, int64_t rows) {
+  const Node& observed = plan.graph().nodes()[node];
+  Memory* memory = plan.arenas()[static_cast<size_t>(plan.nodes()[node].memory)].memory;
+  const size_t bytes = value_bytes(observed, rows);
+  if (!memory || bytes == 0) return observer(plan.graph(), static_cast<int32_t>(node), output);
+  const Buffer copy(bytes);
+  std::byte* device =
+      observed.kind == Kind::kRows ? output.tensor.data : reinterpret_cast<std::byte*>(output.routing.offsets);
+  memory->download(copy.data(), device, bytes);
+  observer(plan.graph(), static_cast<int32_t>(node), operand_at(observed, copy.data(), rows));
+  memory->upload(device, copy.data(), bytes);
+}
+
 Tensor Executor::run(const Plan& plan, Batch& batch, const CancelToken* cancel, const Observer* observer) {
   if (batch.tokens() > plan.options().max_rows) {
     fail(Status::kInternal, "a step of {} rows in a plan for {}", batch.tokens(), plan.options().max_rows);
   }
-  if (arena_.size() < plan.arena_bytes()) arena_ = Buffer(plan.arena_bytes());
+  const std::vector<std::byte*> arenas = arenas_of(plan);
   batch.status.assign(batch.ids.size(), RowStatus{});
 
   const Graph& graph = plan.graph();
   const auto& nodes = graph.nodes();
-  Operand output;
+  const auto rows_of = [&](const Node& node) { return batch.rows(node.extent == Extent::kWanted); };
+  const auto transfer = [&](const Transfer& t) {
+    const Node& node = nodes[static_cast<size_t>(t.node)];
+    const auto from = static_cast<size_t>(t.from), to = static_cast<size_t>(t.to);
+    const size_t bytes = value_bytes(node, rows_of(node));
+    std::byte *source = arenas[from] + t.from_offset, *target = arenas[to] + t.to_offset;
+    if (Memory* device = plan.arenas()[to].memory)
+      device->upload(target, source, bytes);
+    else
+      plan.arenas()[from].memory->download(target, source, bytes);
+  };
   for (size_t i = 0; i < nodes.size(); ++i) {
     if (cancel && cancel->cancelled()) fail(Status::kCancelled, "cancelled at node {}", nodes[i].name);
     const Node& node = nodes[i];
+    const PlannedNode& planned = plan.nodes()[i];
+    for (const Transfer& t : planned.transfers) transfer(t);
+    const auto memory = static_cast<size_t>(planned.memory);
     Operand inputs[3];
-    for (int j = 0; j < node.input_count(); ++j) {
-      const Value v = node.inputs[static_cast<size_t>(j)];
-      const Node& source = graph.node(v);
-      inputs[j] = operand_at(source, arena_.data() + plan.nodes()[static_cast<size_t>(v.node)].offset,
-                             batch.rows(source.extent == Extent::kWanted));
+    for (size_t j = 0; j < static_cast<size_t>(node.input_count()); ++j) {
+      const Node& source = graph.node(node.inputs[j]);
+      inputs[j] = operand_at(source, arenas[memory] + planned.input_offsets[j], rows_of(source));
     }
     KernelCall call;
     call.batch = &batch;
     call.inputs = inputs;
-    call.output = operand_at(node, arena_.data() + plan.nodes()[i].offset, batch.rows(node.extent == Extent::kWanted));
-    call.scratch = arena_.data() + plan.scratch_offset();
+    call.output = operand_at(node, arenas[memory] + planned.offset, rows_of(node));
+    call.scratch = arenas[memory] + plan.arenas()[memory].scratch_offset;
     call.threads = &threads_;
     call.node = static_cast<int32_t>(i);
-    plan.nodes()[i].kernel->run(call);
-    if (observer) (*observer)(graph, static_cast<int32_t>(i), call.output);
-    if (graph.output.node == static_cast<int32_t>(i)) output = call.output;
+    planned.kernel->run(call);
+    if (observer) observe(*observer, plan, i, call.output, rows_of(node));
   }
-  return output.tensor;
+  for (const Transfer& t : plan.last_transfers()) transfer(t);
+  if (!graph.output) return {};
+  const Node& logits = graph.node(graph.output);
+  return operand_at(logits, arenas[0] + plan.logits_offset(), rows_of(logits)).tensor;
 }
 
 }  // namespace moiety
