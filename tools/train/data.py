@@ -4,6 +4,7 @@
 writes DIR/tokenizer/{tokenizer,tokenizer_config,generation_config}.json, DIR/{train,held_out}.npy (uint16 ids) and DIR/held_out.jsonl.
 """
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,7 +12,8 @@ import os
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from generate import document
+from generate import EARLY, document
+from lexicon import BOYS, GIRLS, PET_NAMES, SURNAMES
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
 VOCAB = 4096
@@ -27,7 +29,9 @@ def train_tokenizer(texts):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=VOCAB, special_tokens=[AddedToken(BEGIN, special=True), AddedToken(END, special=True)],
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    # Every name and every number that a sum can show becomes one token: to bring it back is then one copy, not three.
+    whole = GIRLS + BOYS + PET_NAMES + SURNAMES + [str(n) for n in range(101)]
+    tokenizer.train_from_iterator(itertools.chain(texts, (f"{word}\n {word}\n'{word}" for word in whole for _ in range(1000))), trainer)
     tokenizer.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
         processors.TemplateProcessing(single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN))])])
@@ -67,7 +71,7 @@ def main():
     arguments.add_argument("--workers", type=int, default=2)
     options = arguments.parse_args()
     os.makedirs(options.out, exist_ok=True)
-    tokenizer = Tokenizer.from_file(options.tokenizer) if options.tokenizer else train_tokenizer(text for text, _ in documents("train", 12000, options.workers))
+    tokenizer = Tokenizer.from_file(options.tokenizer) if options.tokenizer else train_tokenizer(text for text, _ in documents("train", EARLY + 12000, options.workers))
     save_tokenizer(tokenizer, f"{options.out}/tokenizer")
     for split, count, name in (("held-out", options.held_out, "held_out"), ("train", options.documents, "train")):
         ids, size, batch = [], 0, []

@@ -1,4 +1,4 @@
-"""Writes the training text: seeded stories, questions and answers about them, sums.
+"""Writes the training text: seeded stories, scenes, questions and answers about them, sums.
 
 Training documents use seeds (1, n), held-out documents seeds (2, n): the two never meet.
     python generate.py --show 5            prints documents
@@ -14,6 +14,7 @@ import plots_a
 import plots_b
 import plots_c
 import plots_d
+import scenes
 import sums
 from engine import Story
 
@@ -43,7 +44,7 @@ def make_story(s, plot=None):
     (plot or s.pick(DECK))(s)
     body = s.body()
     noun = s.names["o"].n if "o" in s.names else ""
-    title = s.title.replace("{N}", noun.title().replace("Yo-Yo", "Yo-Yo"))
+    title = s.title.replace("{N}", noun.title())
     return s.text(title), body
 
 
@@ -55,15 +56,22 @@ def questions(s, most):
     return "\n".join(f"Question: {q}\nAnswer: {a}" for q, a in chosen)
 
 
+EARLY = 12000  # so many training documents come first in which scenes are frequent
+
+
 def document(split, number):
-    """One document and its kind: 'story', 'story and questions', 'sums'."""
+    """One document and its kind: 'story', 'story and questions', 'scene', 'sums'."""
     s = Story(Random(SPLITS[split], number))
+    early = split == "train" and number < EARLY
+    scene, sum_ = (0.6, 0.7) if early else (0.14, 0.36)
     draw = s.rng.random()
-    if draw < 0.12:
+    if draw < scene:
+        return scenes.scene(s), "scene"
+    if draw < sum_:
         return sums.document(s), "sums"
     title, body = make_story(s)
     text = f"{title}\n\n{body}" if s.chance(0.5) else body
-    if draw < 0.58:
+    if s.chance(0.5):
         return text, "story"
     return text + "\n\n" + questions(s, 2 + int(s.rng.random() * 3)), "story and questions"
 

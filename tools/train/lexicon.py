@@ -9,22 +9,16 @@ def items(text):
     return [part.strip() for part in text.replace("\n", " ").split(",") if part.strip()]
 
 
-GIRLS = words("""Mia Anna Clara Nora Lily Rosa Ella Ivy Ruby Hazel Wren Greta Ines Tess Maya Leila Zoe Alma Cora Daisy Edith Fern
-Hana Iris June Kira Lena Mabel Nina Olive Petra Quinn Sofia Thea Una Vera Wilma Yara Zelda Amira Bella Celia Dora Elsa Freya
-Gwen Heidi Ida Jana Kate Lucy Marta Nell Opal Pearl Rita Sara Tilda Ursula Viola Willa Xenia Abby Bridget Carmen Delia Esther
-Flora Gloria Holly Isla Joan Kelly Lotte Molly Naomi Paula Rachel Stella Tamar Violet Winnie Agnes Beth Cleo Diana Emma Faye
-Ginny Helen Irma Julia Lara Maud Nadia Priya Selma Tara Mina""")
-BOYS = words("""Tom Ben Max Leo Sam Jack Finn Hugo Otto Emil Omar Felix Oscar Theo Noah Liam Adam Anton Boris Caleb Daniel Eli
-Frank George Harry Ivan Jonas Karl Luca Milo Ned Owen Paul Rami Simon Toby Victor Walter Yusuf Zack Albert Bruno Colin David
-Edgar Fred Gus Henry Isaac Jacob Kurt Lars Marco Nico Oliver Peter Ralph Stefan Tim Ulrich Vince Will Arthur Basil Cyrus Dylan
-Ernest Floyd Gavin Hans Igor Jasper Kenji Louis Martin Nathan Pablo Robin Samir Tariq Umar Wesley Andy Billy Charlie Dennis
-Eddie Gilbert Howard Jimmy Kevin Lewis Mateo Norman Philip Roger Sven Teddy Vito Wyatt Diego""")
-SURNAMES = words("""Alder Finch Holt Marsh Baker Brook Carter Dale Ellis Fisher Glover Hill Hart Jensen Kemp Lane Miller Nash Oakley
-Page Reed Stone Thorn Vale Ward West Wood Young Archer Bell Cole Drake Fox Gray Hale Ives Knight Lamb Moss North Potter Rose
-Shaw Tanner Webb Winter Weaver Field Parker Bishop""")
-PET_NAMES = words("""Rusty Pip Biscuit Pepper Bramble Button Clover Dusty Echo Fudge Ginger Honey Inky Jinx Kiki Lucky Mossy Nutmeg
-Oats Patch Pickle Poppy Pumpkin Scout Shadow Smoky Socks Spot Sunny Tansy Thistle Tiny Toffee Topsy Twig Waffle Whiskers Ziggy
-Acorn Barley Bubbles Cinder Copper Dandelion Ember Fuzzy Hopper Jolly Maple Muffin""")
+GIRLS = words("""Mia Anna Clara Nora Lily Rosa Ella Wren Greta Ines Tess Maya Leila Zoe Alma Cora Edith Hana Kira Lena Mabel Nina Petra
+Quinn Sofia Thea Una Vera Wilma Yara Zelda Amira Bella Celia Dora Elsa Freya Gwen Heidi Ida Jana Kate Lucy Marta Nell
+Rita Sara Tilda Ursula Viola Willa Xenia Abby Bridget Carmen Delia Esther Flora Gloria Holly Isla Kelly Lotte Molly""")
+BOYS = words("""Tom Ben Max Leo Sam Jack Finn Hugo Otto Emil Omar Felix Oscar Theo Noah Liam Adam Anton Boris Caleb Daniel Eli Frank
+George Harry Ivan Jonas Karl Luca Milo Ned Owen Paul Rami Simon Toby Victor Walter Yusuf Zack Albert Bruno Colin David
+Edgar Fred Gus Henry Isaac Jacob Kurt Lars Marco Nico Oliver Peter Ralph Stefan Tim Ulrich Vince Arthur Cyrus Dylan""")
+SURNAMES = words("""Alder Finch Holt Dale Ellis Hart Jensen Kemp Lane Nash Oakley Thorn Vale Archer Cole Drake Hale Ives Webb Parker""")
+PET_NAMES = words("""Rusty Pip Biscuit Pepper Bramble Button Clover Dusty Echo Fudge Ginger Inky Jinx Kiki Lucky Mossy Nutmeg Pickle Poppy
+Pumpkin Smoky Sunny Tansy Thistle Toffee Topsy Twig Waffle Whiskers Ziggy Acorn Barley Bubbles Cinder Dandelion Ember
+Fuzzy Hopper Jolly Maple Muffin""")
 
 # species: (young home, food, sound verb, moving verb, body feature)
 FOREST = {

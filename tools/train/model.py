@@ -18,7 +18,8 @@ class Config:
     context: int = 512
     theta: float = 10000.0
     eps: float = 1e-5
-    tied: bool = True  # while training; the export writes the head out, as published OLMoE files do
+    sharp: float = 1.5
+    tied: bool = False  # while training; the export writes the head out, as published OLMoE files do
 
     def huggingface(self):
         return {"architectures": ["OlmoeForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 0, "clip_qkv": None, "eos_token_id": 1,
@@ -64,8 +65,8 @@ class Experts(nn.Module):
         super().__init__()
         self.c = c
         self.gate = nn.Parameter(torch.randn(c.experts, c.width) * 0.02)
-        self.gate_up = nn.ParameterList([nn.Parameter(torch.randn(2 * c.expert_width, c.width) * 0.02) for _ in range(c.experts)])
-        self.down = nn.ParameterList([nn.Parameter(torch.randn(c.width, c.expert_width) * 0.02 / (2 * c.layers) ** 0.5) for _ in range(c.experts)])
+        self.gate_up = nn.Parameter(torch.randn(c.experts, 2 * c.expert_width, c.width) * c.width ** -0.5)
+        self.down = nn.Parameter(torch.zeros(c.experts, c.width, c.expert_width))
 
     def forward(self, x, statistics):
         c = self.c
@@ -81,12 +82,13 @@ class Experts(nn.Module):
             share = counts.float() / flat.numel()
             statistics.append((c.experts * (share * probabilities.mean(0)).sum(), logits.logsumexp(-1).square().mean(), share, chosen))
         rows = Gather.apply(x, order, inverse, c.top_k).split(counts.tolist())
+        gate_up, down = self.gate_up.to(x.dtype).unbind(0), self.down.to(x.dtype).unbind(0)
         done = []
         for e, row in enumerate(rows):
             if len(row) == 0:
                 continue
-            gate, up = F.linear(row, self.gate_up[e]).chunk(2, -1)
-            done.append(F.linear(F.silu(gate) * up, self.down[e]))
+            gate, up = F.linear(row, gate_up[e]).chunk(2, -1)
+            done.append(F.linear(F.silu(gate) * up, down[e]))
         y = Scatter.apply(torch.cat(done), order, inverse).view(-1, c.top_k, c.width)
         return (y * weights.to(y.dtype).unsqueeze(-1)).sum(1)
 
@@ -96,9 +98,10 @@ class Layer(nn.Module):
         super().__init__()
         self.c = c
         self.norm1, self.norm2 = nn.Parameter(torch.ones(c.width)), nn.Parameter(torch.ones(c.width))
-        self.q_norm, self.k_norm = nn.Parameter(torch.ones(c.width)), nn.Parameter(torch.ones(c.width))
-        self.qkv = nn.Parameter(torch.randn(3 * c.width, c.width) * 0.02)
-        self.o = nn.Parameter(torch.randn(c.width, c.width) * 0.02 / (2 * c.layers) ** 0.5)
+        # Gains above one: attention can be sharp from the start, as copying a name needs it.
+        self.q_norm, self.k_norm = nn.Parameter(torch.full((c.width,), c.sharp)), nn.Parameter(torch.full((c.width,), c.sharp))
+        self.qkv = nn.Parameter(torch.randn(3 * c.width, c.width) * c.width ** -0.5)
+        self.o = nn.Parameter(torch.zeros(c.width, c.width))
         self.experts = Experts(c)
 
     def forward(self, x, cos, sin, statistics):
@@ -121,10 +124,10 @@ class Model(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.c = c
-        self.embed = nn.Parameter(torch.randn(c.vocab, c.width) * 0.02)
-        # A shared matrix: copying a name from the story to the output needs no map that is learned name by name.
-        self.head = self.embed if c.tied else nn.Parameter(torch.randn(c.vocab, c.width) * 0.02)
-        self.norm = nn.Parameter(torch.ones(c.width))
+        # Rows as loud as what the layers add: a token must still be readable behind the first layer, or nothing can be copied.
+        self.embed = nn.Parameter(torch.randn(c.vocab, c.width) * (0.5 if c.tied else 1.0))
+        self.head = self.embed if c.tied else nn.Parameter(torch.zeros(c.vocab, c.width))
+        self.norm = nn.Parameter(torch.full((c.width,), 0.05 if c.tied else 1.0))
         self.layers = nn.ModuleList([Layer(c) for _ in range(c.layers)])
         half = c.width // c.heads // 2
         angle = torch.arange(c.context)[:, None].float() * (1.0 / c.theta ** (torch.arange(half).float() / half))

@@ -22,7 +22,7 @@ def opening(s, a, hobby=True):
         den, food, sound, moved, feature = a.animal
         s.names.update(den=den, diet=food, sound=sound, feature=feature)
         s.one_of("[Once upon a time|Long ago|Once|In a quiet forest], there [was|lived] a {who} named {a}.",
-                 "{a} was a {who} with [a |]{feature}." if feature.endswith("s") or "fur" in feature else "{a} was a {who} with a {feature}.",
+                 "{a} was a {who} with {feature}." if feature.endswith("s") or "fur" in feature else "{a} was a {who} with a {feature}.",
                  "[Deep in the woods|At the edge of the forest|Not far from the river|Beyond the hills] lived a {who} [named|called] {a}.")
         s.maybe(0.6, "{a.He} lived in a {den} and [ate|liked] {diet} [every day|best of all|more than anything].")
         if hobby:

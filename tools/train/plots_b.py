@@ -16,7 +16,7 @@ TROUBLE = [
     ("on the thin ice of the pond", "took one step on the ice", "the ice began to crack", "a long rope with a loop", "threw the loop and pulled it over the ice to the shore"),
     ("in a chimney full of soot", "called up from below", "nothing came down but black dust", "a lantern and a broom", "lit the way and pushed gently from below"),
 ]
-FIRST_HELP = ["gave it warm milk", "dried it with a towel", "wrapped it in a scarf", "gave it some water", "washed its paws and rubbed it dry"]
+FIRST_HELP = ["gave it warm milk", "dried it with a towel", "wrapped it in a scarf", "gave it some water", "let it sleep on an old coat"]
 
 
 def rescue(s):
@@ -49,7 +49,7 @@ def rescue(s):
     s.say("The {an} was free! " + s.pick(FIRST_HELP).replace("it ", "the {an} ", 1).join(["{a} ", "."]) if s.chance(0.6) else "The {an} was free! It [shook itself|took a few careful steps|made a happy little sound].")
     end = s.pick(["stay", "home", "return"])
     if end == "stay" and not a.animal and not wings and animal not in ("swan", "fawn"):
-        name = s.fresh(["Lucky", "Pip", "Pepper", "Rusty", "Socks", "Biscuit", "Clover", "Button", "Patch", "Sunny", "Honey", "Smoky", "Twig", "Oats", "Mossy"])
+        name = s.fresh(["Lucky", "Pip", "Pepper", "Rusty", "Topsy", "Biscuit", "Clover", "Button", "Nutmeg", "Sunny", "Maple", "Smoky", "Twig", "Barley", "Mossy"])
         s.names["pn"] = name
         s.say("Nobody knew where it came from, so {a} [was allowed to|could] keep it. {a.He} [called it|named it] {pn}, and {pn} [followed {a.him} everywhere|slept at the foot of {a.his} bed|waited for {a.him} at the gate every day].")
         s.fact("What did {a} call the {an}?", "{a.He} called it {pn}.")

@@ -3,16 +3,13 @@ from lexicon import BOYS, COUNTABLES, GIRLS
 
 
 def bare(s):
-    kind = s.rng.random()
-    if kind < 0.45:
-        x, y = int(s.rng.integers(0, 51)), int(s.rng.integers(0, 51))
-        if s.chance(0.5):
-            x, y = int(s.rng.integers(0, 11)), int(s.rng.integers(0, 21))
+    """Addition up to 20 + 20, subtraction from at most 40, multiplication up to 10 * 10; small numbers more often."""
+    kind, most = s.rng.random(), 21 if s.chance(0.5) else 11
+    x, y = int(s.rng.integers(0, most)), int(s.rng.integers(0, most))
+    if kind < 0.5:
         return f"{x} + {y} = {x + y}."
-    if kind < 0.8:
-        x, y = int(s.rng.integers(1, 61)), int(s.rng.integers(0, 21))
-        x, y = max(x, y), min(x, y)
-        return f"{x} - {y} = {x - y}."
+    if kind < 0.85:
+        return f"{x + y} - {y} = {x}."
     x, y = int(s.rng.integers(1, 11)), int(s.rng.integers(1, 11))
     return f"{x} * {y} = {x * y}."
 
@@ -66,10 +63,10 @@ def ask(s):
 
 
 def document(s):
-    n = int(s.rng.integers(3, 9))
+    n = int(s.rng.integers(4, 9))
     kind = s.rng.random()
-    if kind < 0.35:
-        return "\n".join(bare(s) for _ in range(n + 3))
-    if kind < 0.75:
+    if kind < 0.5:
+        return "\n".join(bare(s) for _ in range(2 * n))
+    if kind < 0.8:
         return "\n".join(problem(s) for _ in range(n))
     return "\n".join(ask(s) for _ in range(n - 1))

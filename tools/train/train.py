@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-import drills
+from lexicon import BOYS, GIRLS, PET_NAMES, SURNAMES, THINGS
 from model import Config, Model
+from optimizer import Optimizer
 
 
 def batch_at(tokens, step, size, length, device):
@@ -27,15 +28,41 @@ def batch_at(tokens, step, size, length, device):
     return block[:-1].view(size, length), block[1:].view(size, length)
 
 
-@torch.no_grad()
-def held_out_loss(model, tokens, length, batches, size, device):
-    model.eval()
-    losses = []
-    for step in range(batches):
-        x, y = batch_at(tokens, step, size, length, device)
-        losses.append(F.cross_entropy(model(x).float().view(-1, model.c.vocab), y.reshape(-1)).item())
-    model.train()
-    return sum(losses) / len(losses)
+class HeldOut:
+    """Mean loss on held-out text, and the loss of names and things that their document has named before: what copying is worth."""
+
+    def __init__(self, tokens, tokenizer, options, device):
+        self.tokens, self.o, self.device = tokens, options, device
+        self.word = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+        for number, name in enumerate(GIRLS + BOYS + PET_NAMES + SURNAMES + list(THINGS), 1):
+            for form in (name, " " + name):
+                ids = tokenizer.encode(form, add_special_tokens=False).ids
+                if len(ids) == 1:
+                    self.word[ids[0]] = number
+
+    def again(self, ids):
+        """1 where a token of the row is a name that stands in the same document further up, 0 elsewhere."""
+        out, seen = np.zeros(len(ids), dtype=bool), set()
+        for i, token in enumerate(ids):
+            word = self.word[token]
+            if token == 0:
+                seen.clear()
+            elif word:
+                out[i] = word in seen
+                seen.add(word)
+        return out
+
+    @torch.no_grad()
+    def losses(self, model, batches):
+        model.eval()
+        losses, again = [], []
+        for step in range(batches):
+            x, y = batch_at(self.tokens, step, 4, self.o.length, self.device)
+            losses.append(F.cross_entropy(model(x).float().view(-1, model.c.vocab), y.reshape(-1), reduction="none").cpu())
+            again += [self.again(np.append(x[i, 0].item(), y[i].cpu().numpy()))[1:] for i in range(len(y))]
+        model.train()
+        losses = torch.cat(losses)
+        return losses.mean().item(), losses[torch.from_numpy(np.concatenate(again))].mean().item()
 
 
 class Schedule:
@@ -44,26 +71,27 @@ class Schedule:
     def __init__(self, options, state):
         self.o, self.seconds, self.fall_from, self.fall = options, state.get("seconds", 0.0), state.get("fall_from"), state.get("fall", options.fall * 60)
 
-    def rate(self, step):
+    def factor(self, step):
         flag = os.path.join(self.o.out, "cooldown")
         if self.fall_from is None and (os.path.exists(flag) or self.seconds > self.o.minutes * 60 - self.fall):
             text = open(flag).read().strip() if os.path.exists(flag) else ""
             self.fall, self.fall_from = float(text) * 60 if text else self.fall, self.seconds
-        rate = self.o.rate * min(1.0, (step + 1) / self.o.warmup)
+        factor = min(1.0, (step + 1) / self.o.warmup)
         if self.fall_from is not None:
-            rate *= max(0.02, 1 - (self.seconds - self.fall_from) / self.fall)
-        return rate
+            factor *= max(0.0, 1 - (self.seconds - self.fall_from) / self.fall)
+        return factor
 
     def done(self):
         return self.fall_from is not None and self.seconds >= self.fall_from + self.fall
 
 
-def optimizer_of(model, options):
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
-    # The gains of norms learn faster: sharp attention, which copies names, needs large gains of q_norm and k_norm.
-    return torch.optim.AdamW([{"params": matrices, "weight_decay": 0.05, "scale": 1.0}, {"params": vectors, "weight_decay": 0.0, "scale": 3.0}],
-                             lr=options.rate, betas=(0.9, 0.98), eps=1e-9, fused=True)
+@torch.no_grad()
+def relate(embed, tokenizer):
+    """" Mia" starts close to "Mia": they are one word, and a name that was read at the start of a line is brought back in the middle of one."""
+    for token, row in tokenizer.get_vocab().items():
+        bare = tokenizer.token_to_id(token[1:]) if token[0] == "\u0120" else None
+        if bare is not None:
+            embed[row].mul_(0.6).add_(embed[bare], alpha=0.8)
 
 
 def train(options):
@@ -75,15 +103,14 @@ def train(options):
     path, state = os.path.join(options.out, "checkpoint.pt"), {}
     if os.path.exists(path):
         state = torch.load(path, map_location=device)
-    model = Model(Config(**state.get("config", {}))).to(device)
-    optimizer = optimizer_of(model, options)
+    model = Model(Config(**state.get("config", {"tied": options.tied}))).to(device)
+    optimizer = Optimizer(model, options)
     if state:
         model.load_state_dict(state["model"])
-        scales = [group["scale"] for group in optimizer.param_groups]
-        if "optimizer" in state:
-            optimizer.load_state_dict(state["optimizer"])
-        for group, scale in zip(optimizer.param_groups, scales):
-            group["scale"], group["betas"] = scale, (0.9, 0.98)
+        optimizer.load_state_dict(state["optimizer"])
+    else:
+        relate(model.embed, tokenizer)
+    check = HeldOut(held, tokenizer, options, device)
     step, schedule = state.get("step", 0), Schedule(options, state)
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(tokens)} tokens, {device}, from step {step}", flush=True)
 
@@ -96,12 +123,7 @@ def train(options):
     last = saved = shown = time.monotonic()
     shown_step, running = step, None
     while not schedule.done() and step < options.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step) * group["scale"]
         x, y = batch_at(tokens, step, options.batch, options.length, device)
-        if options.drills_from <= step < options.drills_until:  # half of the rows
-            drill = torch.from_numpy(drills.rows(step, options.batch // 2, tokenizer, options.length + 1)).to(device)
-            x, y = torch.cat((x[:options.batch - len(drill)], drill[:, :-1])), torch.cat((y[:options.batch - len(drill)], drill[:, 1:]))
         statistics = []
         with torch.autocast(device, torch.bfloat16, enabled=options.bf16):
             logits = model(x, statistics)
@@ -109,9 +131,8 @@ def train(options):
         balance = torch.stack([s[0] for s in statistics]).mean()
         extra = options.balance * balance + 1e-4 * torch.stack([s[1] for s in statistics]).mean()
         (loss + extra).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        factor = schedule.factor(step)
+        optimizer.step(factor, step)
         step += 1
         now = time.monotonic()
         schedule.seconds += min(now - last, 30.0)  # a process that was stopped has not trained
@@ -121,9 +142,9 @@ def train(options):
             speed = options.batch * options.length * (step - shown_step) / (now - shown)
             row = {"step": step, "seconds": round(schedule.seconds), "tokens": step * options.batch * options.length, "loss": round(running, 4),
                    "balance": round(balance.item(), 3), "least_used": round(min(s[2].min().item() for s in statistics), 3),
-                   "rate": round(optimizer.param_groups[0]["lr"], 6), "tokens_per_second": round(speed)}
+                   "rate": round(factor, 4), "tokens_per_second": round(speed)}
             if step % (10 * options.show) == 0:
-                row["held_out"] = round(held_out_loss(model, held, options.length, 8, options.batch, device), 4)
+                row["held_out"], row["again"] = (round(loss, 4) for loss in check.losses(model, 6))
             print(row, flush=True)
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -132,8 +153,8 @@ def train(options):
             save()
             saved = now
     save()
-    loss = held_out_loss(model, held, options.length, 64, options.batch, device)
-    print(f"done: step {step}, held-out loss {loss:.4f}, perplexity {math.exp(loss):.3f}", flush=True)
+    loss, again = check.losses(model, 64)
+    print(f"done: step {step}, held-out loss {loss:.4f}, perplexity {math.exp(loss):.3f}, names again {again:.4f}", flush=True)
 
 
 if __name__ == "__main__":
@@ -145,10 +166,14 @@ if __name__ == "__main__":
     a.add_argument("--steps", type=int, default=10 ** 9)
     a.add_argument("--batch", type=int, default=4)
     a.add_argument("--length", type=int, default=512)
-    a.add_argument("--drills-from", type=int, default=0)
-    a.add_argument("--drills-until", type=int, default=0, help="step at which copying drills (half of the rows) end")
-    a.add_argument("--rate", type=float, default=1.5e-3)
-    a.add_argument("--warmup", type=int, default=200)
+    a.add_argument("--muon-rate", type=float, default=0.02)
+    a.add_argument("--decay", type=float, default=0.1, help="weight decay of the hidden matrices")
+    a.add_argument("--embed-rate", type=float, default=0.015)
+    a.add_argument("--head-rate", type=float, default=0.004)
+    a.add_argument("--gate-rate", type=float, default=0.002)
+    a.add_argument("--gain-rate", type=float, default=0.01)
+    a.add_argument("--tied", action="store_true")
+    a.add_argument("--warmup", type=int, default=50)
     a.add_argument("--balance", type=float, default=0.01)
     a.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     a.add_argument("--threads", type=int, default=2)
