@@ -65,7 +65,7 @@ def documents(split, count, workers):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", required=True)
-    arguments.add_argument("--documents", type=int, default=130000)
+    arguments.add_argument("--documents", type=int, default=95000)
     arguments.add_argument("--held-out", type=int, default=2000)
     arguments.add_argument("--tokenizer", help="a tokenizer.json to use instead of training one")
     arguments.add_argument("--workers", type=int, default=2)

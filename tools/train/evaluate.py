@@ -1,4 +1,4 @@
-"""Held-out perplexity of the exported model beside a 5-gram model of the same tokens, and which experts work on what.
+"""Held-out perplexity of the exported model beside a 5-gram model of the same tokens, sums and answers that are right, and which experts work on what.
 
     python evaluate.py --model models/stories-12m --data DIR --trained-tokens 9000000
 """
@@ -11,11 +11,14 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import sums
+from engine import Story
+from generate import SPLITS, Random
 from ngram import ORDER, KneserNey
 
 
 def label(text, offset):
-    """The kind of text at a character: story, sum, question, answer."""
+    """The kind of text at a character: story, question, answer."""
     line = text[text.rfind("\n", 0, offset) + 1:]
     return "question" if line.startswith("Question:") else "answer" if line.startswith("Answer:") else "story"
 
@@ -24,7 +27,7 @@ def label(text, offset):
 def run(model, tokenizer, rows):
     """Loss of each document by itself (after its begin token) and the experts chosen in every layer for every kind of text."""
     layers, experts = model.config.num_hidden_layers, model.config.num_experts
-    usage = {kind: np.zeros((layers, experts)) for kind in ("story", "question", "answer", "sum")}
+    usage = {kind: np.zeros((layers, experts)) for kind in ("story", "question", "answer", "scene", "sum")}
     nats, tokens, size, by_kind, chosen = 0.0, 0, 0, {}, []
     hooks = [layer.mlp.gate.register_forward_hook(lambda m, i, out: chosen.append(out[2])) for layer in model.model.layers]
     for row in rows:
@@ -34,7 +37,7 @@ def run(model, tokenizer, rows):
             continue
         chosen.clear()
         losses = F.cross_entropy(model(ids[:, :-1]).logits[0].float(), ids[0, 1:], reduction="none")
-        kinds = ["sum" if row["kind"] == "sums" else label(row["text"], start + 1) for start, _ in encoded.offset_mapping]
+        kinds = [{"sums": "sum", "scene": "scene"}.get(row["kind"]) or label(row["text"], start + 1) for start, _ in encoded.offset_mapping]
         for layer, picked in enumerate(chosen):
             for token, kind in zip(picked.reshape(-1, picked.shape[-1])[1:].tolist(), kinds):
                 usage[kind][layer, token] += 1
@@ -45,6 +48,35 @@ def run(model, tokenizer, rows):
     for hook in hooks:
         hook.remove()
     return nats, tokens, size, by_kind, usage
+
+
+@torch.no_grad()
+def greedy(model, tokenizer, text, most=24):
+    """What the model adds to `text`, up to the end of the line."""
+    ids = torch.tensor([[0] + tokenizer(text, add_special_tokens=False).input_ids])
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=most, pad_token_id=1)[0, ids.shape[1]:]
+    return tokenizer.decode(out, skip_special_tokens=True).split("\n")[0].strip()
+
+
+def sums_right(model, tokenizer, count=40):
+    """Bare sums of the kind that training shows, each alone."""
+    s, right = Story(Random(SPLITS["held-out"], 10 ** 6)), 0
+    for _ in range(count):
+        question, answer = sums.bare(s).split(" = ")
+        right += greedy(model, tokenizer, f"{question} =") == answer
+    return right
+
+
+def answers_right(model, tokenizer, rows, count=100):
+    """The first question of held-out stories; right means the very words of the text's own answer."""
+    right = asked = 0
+    for row in rows:
+        text, mark, rest = row["text"].partition("\nAnswer:")
+        if row["kind"] != "story and questions" or not mark or len(tokenizer(text).input_ids) > 480 or asked == count:
+            continue
+        asked += 1
+        right += greedy(model, tokenizer, text + mark) == rest.split("\n")[0].strip()
+    return right, asked
 
 
 def main():
@@ -58,12 +90,16 @@ def main():
     torch.set_num_threads(options.threads)
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.model)
-    rows = [json.loads(line) for line in open(f"{options.data}/held_out.jsonl", encoding="utf-8")][:options.documents]
+    every = [json.loads(line) for line in open(f"{options.data}/held_out.jsonl", encoding="utf-8")]
+    rows = every[:options.documents]
     nats, tokens, size, by_kind, usage = run(model, tokenizer, rows)
     print(f"held-out: {len(rows)} documents, {tokens} tokens, {size} bytes")
     print(f"model: {math.exp(nats / tokens):.3f} per token, {math.exp(nats / size):.4f} per byte")
     for kind, (loss, n) in by_kind.items():
         print(f"  {kind}: {math.exp(loss / n):.3f} per token ({n} tokens)")
+
+    print(f"bare sums right: {sums_right(model, tokenizer)} of 40")
+    print("answers right, word for word: {} of {}".format(*answers_right(model, tokenizer, every)))
 
     train = np.load(f"{options.data}/train.npy", mmap_mode="r")[:options.trained_tokens]
     grams = KneserNey(np.asarray(train, dtype=np.uint64), model.config.vocab_size)

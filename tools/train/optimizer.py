@@ -6,7 +6,7 @@ pace; a small model learns to copy names several times sooner than with AdamW al
 import torch
 
 
-def orthogonal(g, steps=4):
+def orthogonal(g, steps=3):
     """Matrices [n, 256, 256] with their singular values pushed to about one; bf16 is enough, as the next step corrects the last."""
     x = g.to(torch.bfloat16)
     x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(x.dtype)
@@ -28,12 +28,16 @@ class Muon:
 
     @torch.no_grad()
     def step(self, rate, decay):
-        grads = torch.cat([p.grad.reshape(-1, self.width, self.width) for p in self.parameters])
-        self.buffers.lerp_(grads, 1 - self.momentum)
-        update = orthogonal(grads.lerp_(self.buffers, self.momentum))
-        for p, u in zip(self.parameters, update.split([p.numel() // self.width ** 2 for p in self.parameters])):
+        """Parameters without a gradient are left alone: another worker updates them."""
+        sizes = [p.numel() // self.width ** 2 for p in self.parameters]
+        mine = [(p, buffer) for p, buffer in zip(self.parameters, self.buffers.split(sizes)) if p.grad is not None]
+        updates = []
+        for p, buffer in mine:
+            grad = p.grad.view_as(buffer)
+            updates.append(grad.lerp(buffer.lerp_(grad, 1 - self.momentum), self.momentum))
+        update = orthogonal(torch.cat(updates))
+        for (p, buffer), u in zip(mine, update.split([len(buffer) for _, buffer in mine])):
             p.mul_(1 - rate * decay).sub_(u.view_as(p), alpha=rate)
-            p.grad = None
 
 
 class Optimizer:
@@ -54,7 +58,29 @@ class Optimizer:
         for group in self.adam.param_groups:
             group["lr"] = group["base"] * factor
         self.adam.step()
-        self.adam.zero_grad()
+
+    def share(self, workers):
+        """Puts the state into shared memory; the ids of the parameters that each worker updates."""
+        if not self.adam.state:  # AdamW makes its state at the first step
+            for group in self.adam.param_groups:
+                group["lr"] = 0.0
+                for p in group["params"]:
+                    p.grad = torch.zeros_like(p)
+            self.adam.step()
+            for state in self.adam.state.values():
+                state["step"].zero_()
+        if workers > 1:
+            self.muon.buffers.share_memory_()
+            for state in self.adam.state.values():
+                for tensor in state.values():
+                    tensor.share_memory_()
+        owned, load = [set() for _ in range(workers)], [0] * workers
+        everything = self.muon.parameters + [p for group in self.adam.param_groups for p in group["params"]]
+        for p in sorted(everything, key=torch.numel, reverse=True):
+            rank = load.index(min(load))
+            owned[rank].add(id(p))
+            load[rank] += p.numel()
+        return owned
 
     def state_dict(self):
         return {"muon": self.muon.buffers, "adam": self.adam.state_dict()}

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from lexicon import BOYS, GIRLS, PET_NAMES, SURNAMES, THINGS
 from model import Config, Model
 from optimizer import Optimizer
+from team import Team
 
 
 def batch_at(tokens, step, size, length, device):
@@ -96,6 +97,7 @@ def relate(embed, tokenizer):
 
 def train(options):
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = options.workers or (1 if device == "cuda" else 2)
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     tokens, held = np.load(f"{options.data}/train.npy", mmap_mode="r"), np.load(f"{options.data}/held_out.npy")
@@ -119,11 +121,20 @@ def train(options):
                     "fall_from": schedule.fall_from, "fall": schedule.fall, "config": model.c.dictionary()}, path + ".new")
         os.replace(path + ".new", path)
 
+    team, owned = Team(model, workers), optimizer.share(workers)
+    team.start()
     log = open(os.path.join(options.out, "log.jsonl"), "a", encoding="utf-8")
     last = saved = shown = time.monotonic()
     shown_step, running = step, None
-    while not schedule.done() and step < options.steps:
-        x, y = batch_at(tokens, step, options.batch, options.length, device)
+    while True:
+        if team.rank == 0:
+            team.control[0], team.control[1] = schedule.factor(step), schedule.done() or step >= options.steps
+        team.meet()
+        factor, stop = team.control.tolist()
+        if stop:
+            break
+        team.clear()
+        x, y = (team.rows(part) for part in batch_at(tokens, step, options.batch, options.length, device))
         statistics = []
         with torch.autocast(device, torch.bfloat16, enabled=options.bf16):
             logits = model(x, statistics)
@@ -131,9 +142,12 @@ def train(options):
         balance = torch.stack([s[0] for s in statistics]).mean()
         extra = options.balance * balance + 1e-4 * torch.stack([s[1] for s in statistics]).mean()
         (loss + extra).backward()
-        factor = schedule.factor(step)
+        team.meet()
+        team.gather(owned[team.rank])
         optimizer.step(factor, step)
         step += 1
+        if team.rank != 0:
+            continue
         now = time.monotonic()
         schedule.seconds += min(now - last, 30.0)  # a process that was stopped has not trained
         last = now
@@ -152,6 +166,8 @@ def train(options):
         if now - saved > options.save_every:
             save()
             saved = now
+    if team.rank != 0:
+        return
     save()
     loss, again = check.losses(model, 64)
     print(f"done: step {step}, held-out loss {loss:.4f}, perplexity {math.exp(loss):.3f}, names again {again:.4f}", flush=True)
@@ -176,7 +192,8 @@ if __name__ == "__main__":
     a.add_argument("--warmup", type=int, default=50)
     a.add_argument("--balance", type=float, default=0.01)
     a.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
-    a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--threads", type=int, default=1, help="a worker")
+    a.add_argument("--workers", type=int, default=0, help="processes; 0: one on a GPU, else two")
     a.add_argument("--save-every", type=float, default=180)
     a.add_argument("--show", type=int, default=50)
     train(a.parse_args())
