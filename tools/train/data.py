@@ -1,6 +1,6 @@
 """Tokenizer and token files.
 
-    python data.py --out DIR --documents 110000 --held-out 2000
+    python data.py --out DIR [--documents 95000 --held-out 2000]
 writes DIR/tokenizer/{tokenizer,tokenizer_config,generation_config}.json, DIR/{train,held_out}.npy (uint16 ids) and DIR/held_out.jsonl.
 """
 import argparse

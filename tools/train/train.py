@@ -1,7 +1,7 @@
 """Trains the model that ships. Runs on a GPU where there is one, else on the CPU; stops and goes on at any point.
 
-    python train.py --data DIR --out DIR [--minutes 110]
-The learning rate rises, stays, and falls at the end: after --minutes of training, or as soon as OUT/cooldown exists (it may hold the
+    python train.py --data DIR --out DIR [--minutes 100 --fall 35]
+The learning rate rises, stays, and falls in the last --fall of --minutes of training, or as soon as OUT/cooldown exists (it may hold the
 number of minutes that the fall takes). Every --save-every seconds OUT/checkpoint.pt is replaced; the same command goes on from it.
 """
 import argparse
@@ -177,8 +177,8 @@ if __name__ == "__main__":
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--data", required=True)
     a.add_argument("--out", required=True)
-    a.add_argument("--minutes", type=float, default=110)
-    a.add_argument("--fall", type=float, default=18, help="minutes in which the learning rate falls to zero")
+    a.add_argument("--minutes", type=float, default=100)
+    a.add_argument("--fall", type=float, default=35, help="minutes in which the learning rate falls to zero")
     a.add_argument("--steps", type=int, default=10 ** 9)
     a.add_argument("--batch", type=int, default=4)
     a.add_argument("--length", type=int, default=512)
