@@ -44,7 +44,7 @@ def save_tokenizer(tokenizer, folder):
     special = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
     config = {"added_tokens_decoder": {"0": {"content": BEGIN, **special}, "1": {"content": END, **special}}, "bos_token": BEGIN,
               "clean_up_tokenization_spaces": False, "eos_token": END, "model_max_length": 512, "tokenizer_class": "PreTrainedTokenizerFast"}
-    generation = {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": 0.7, "top_p": 0.95}
+    generation = {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": 0.5, "top_p": 0.95}
     for name, content in (("tokenizer_config.json", config), ("generation_config.json", generation)):
         with open(f"{folder}/{name}", "w", encoding="utf-8") as out:
             out.write(json.dumps(content, indent=2) + "\n")

@@ -39,7 +39,7 @@ def main():
     a.add_argument("--model", required=True)
     a.add_argument("--binary", help="moiety; without it transformers runs the model")
     a.add_argument("--out")
-    a.add_argument("--temperature", type=float, default=0.7)
+    a.add_argument("--temperature", type=float, default=0.5)
     a.add_argument("--top-p", type=float, default=0.95)
     a.add_argument("--length", type=int, default=400)
     options = a.parse_args()
