@@ -1,4 +1,4 @@
-// Shared by the files of the row ops: a kernel made of callables, and how rows spread over threads.
+// Shared by the files of the row ops: what they need of their context, and how rows spread over threads.
 #pragma once
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/function_kernel.h"
 #include "simd/prepare.h"
 
 namespace moiety::simd {
@@ -23,28 +24,6 @@ struct RowContext {
   bool wanted() const { return node.extent == Extent::kWanted; }
   std::string name(const char* op) const { return std::string(op) + ", " + level; }
 };
-
-template <class Scratch, class Run>
-class RowKernel : public Kernel {
- public:
-  RowKernel(std::string name, Scratch scratch, Run run)
-      : name_(std::move(name)), scratch_(std::move(scratch)), run_(std::move(run)) {}
-  std::string name() const override { return name_; }
-  size_t scratch_bytes(int64_t rows, int workers) const override { return scratch_(rows, workers); }
-  void run(const KernelCall& call) const noexcept override { run_(call); }
-
- private:
-  std::string name_;
-  Scratch scratch_;
-  Run run_;
-};
-
-template <class Scratch, class Run>
-Offer make_offer(std::string name, Scratch scratch, Run run) {
-  return {std::make_unique<RowKernel<Scratch, Run>>(std::move(name), std::move(scratch), std::move(run)), {}};
-}
-
-inline float* row_of(const Tensor& tensor, int64_t row) { return reinterpret_cast<float*>(tensor.row(row)); }
 
 // body(row, worker) for each row. work: roughly the floats that one row handles; a step below kSerialWork does not
 // wake the pool, which costs more than a decode step's small ops.
@@ -66,11 +45,9 @@ void for_rows(Threads& threads, int64_t rows, int64_t work, const Body& body) {
 // A kernel that computes each row alone: body(call, row).
 template <class Body>
 Offer row_offer(std::string name, int64_t work, Body body) {
-  return make_offer(
-      std::move(name), [](int64_t, int) { return size_t{0}; },
-      [work, body = std::move(body)](const KernelCall& call) {
-        for_rows(*call.threads, call.output.tensor.rows(), work, [&](int64_t row, int) { body(call, row); });
-      });
+  return make_offer(std::move(name), [work, body = std::move(body)](const KernelCall& call) {
+    for_rows(*call.threads, call.output.tensor.rows(), work, [&](int64_t row, int) { body(call, row); });
+  });
 }
 
 // A small tensor (a bias, a norm's weight) as floats; empty if it is absent.

@@ -7,7 +7,7 @@
 
 #include <Eigen/Core>
 
-#include "graph/backend.h"
+#include "graph/function_kernel.h"
 #include "graph/ops.h"
 
 namespace moiety::reference {
@@ -39,32 +39,6 @@ Offer offer(const Route& op, const Context& context);
 Offer offer(const Experts& op, const Context& context);
 Offer offer(const SelectRows& op, const Context& context);
 
-// A kernel made of two callables: scratch(rows, workers) -> bytes, and run(call).
-template <class Scratch, class Run>
-class FunctionKernel : public Kernel {
- public:
-  FunctionKernel(std::string name, Scratch scratch, Run run)
-      : name_(std::move(name)), scratch_(std::move(scratch)), run_(std::move(run)) {}
-  std::string name() const override { return name_; }
-  size_t scratch_bytes(int64_t rows, int workers) const override { return scratch_(rows, workers); }
-  void run(const KernelCall& call) const noexcept override { run_(call); }
-
- private:
-  std::string name_;
-  Scratch scratch_;
-  Run run_;
-};
-
-template <class Scratch, class Run>
-Offer make_offer(std::string name, Scratch scratch, Run run) {
-  return {std::make_unique<FunctionKernel<Scratch, Run>>(std::move(name), std::move(scratch), std::move(run)), {}};
-}
-
-template <class Run>
-Offer make_offer(std::string name, Run run) {
-  return make_offer(std::move(name), [](int64_t, int) { return size_t{0}; }, std::move(run));
-}
-
 // A kernel that computes each row alone: body(call, row), spread over the threads.
 template <class Body>
 Offer row_offer(std::string name, Body body) {
@@ -73,8 +47,6 @@ Offer row_offer(std::string name, Body body) {
     call.threads->run(call.output.tensor.rows(), task);
   });
 }
-
-inline float* row_of(const Tensor& tensor, int64_t row) { return reinterpret_cast<float*>(tensor.row(row)); }
 
 // A small tensor (a bias, a norm's weight) as doubles; empty if it is absent.
 std::vector<double> decode_all(const Tensor& tensor);
