@@ -18,8 +18,14 @@ class OpenMpThreads final : public Threads {
       for (int64_t i = 0; i < count; ++i) task(i, 0);
       return;
     }
-#pragma omp parallel for num_threads(size()) schedule(dynamic, grain)
-    for (int64_t i = 0; i < count; ++i) task(i, omp_get_thread_num());
+    RunOrder order;
+#pragma omp parallel num_threads(size())
+    {
+      order.begin_tasks();
+#pragma omp for schedule(dynamic, grain)
+      for (int64_t i = 0; i < count; ++i) task(i, omp_get_thread_num());
+      order.end_tasks();
+    }
   }
 };
 

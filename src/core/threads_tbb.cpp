@@ -28,13 +28,16 @@ class TbbThreads final : public Threads {
       return;
     }
     const int64_t chunks = (count - 1) / grain + 1;
+    RunOrder order;
     arena_.execute([&] {
       tbb::parallel_for(
           tbb::blocked_range<int64_t>(0, chunks, 1),
           [&](const tbb::blocked_range<int64_t>& range) {
             const int worker = tbb::this_task_arena::current_thread_index();
             const int64_t end = std::min(count, range.end() * grain);
+            order.begin_tasks();
             for (int64_t i = range.begin() * grain; i < end; ++i) task(i, worker);
+            order.end_tasks();
           },
           tbb::simple_partitioner{});
     });
