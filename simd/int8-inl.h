@@ -155,9 +155,9 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
       for (V16& a : acc[q]) a = hn::Zero(d16);
     }
     for (int64_t g = 0; g < groups; ++g) {
-      ahead.fetch(4 * kQuads * kGroupBytes);
       const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
       for (int q = 0; q < kQuads; ++q) {
+        ahead.fetch(4 * kGroupBytes);
         add_group<T>(quad[q], acts, acc[q]);
         advance(quad[q], kGroupBytes);
       }
