@@ -26,23 +26,27 @@ using Loop = double (*)(int64_t rounds, float* sink);
 #if defined(__x86_64__)
 
 // 12 independent sums hide the latency of the multiply-adds and fit the registers; an operand changes with the round,
-// so that nothing is hoisted.
+// so that nothing is hoisted, and the sums begin different, as g++ computes equal ones once.
 constexpr int kSums = 12;
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) double int8_vnni512(int64_t rounds, float* sink) {
-  __m512i sum[kSums] = {}, b = _mm512_set1_epi8(3);
+  __m512i sum[kSums], b = _mm512_set1_epi8(3);
+  for (int s = 0; s < kSums; ++s) sum[s] = _mm512_set1_epi32(s);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m512i a = _mm512_set1_epi32(static_cast<int>(i));
 #pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) sum[s] = _mm512_dpbusd_epi32(sum[s], a, b);
   }
   for (int s = 1; s < kSums; ++s) sum[0] = _mm512_xor_si512(sum[0], sum[s]);
-  *sink = static_cast<float>(_mm512_reduce_add_epi32(sum[0]));
+  alignas(64) int32_t lanes[16];
+  _mm512_store_si512(lanes, sum[0]);
+  *sink = static_cast<float>(lanes[0]);
   return static_cast<double>(rounds) * kSums * 128;
 }
 
 __attribute__((target("avx2,avxvnni"))) double int8_vnni256(int64_t rounds, float* sink) {
-  __m256i sum[12] = {}, b = _mm256_set1_epi8(3);
+  __m256i sum[12], b = _mm256_set1_epi8(3);
+  for (int s = 0; s < 12; ++s) sum[s] = _mm256_set1_epi32(s);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m256i a = _mm256_set1_epi32(static_cast<int>(i));
 #pragma GCC unroll 12
@@ -53,7 +57,8 @@ __attribute__((target("avx2,avxvnni"))) double int8_vnni256(int64_t rounds, floa
 }
 
 __attribute__((target("avx2"))) double int8_avx2(int64_t rounds, float* sink) {
-  __m256i sum[8] = {};
+  __m256i sum[8];
+  for (int s = 0; s < 8; ++s) sum[s] = _mm256_set1_epi32(s);
   const __m256i b = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m256i a = _mm256_set1_epi32(static_cast<int>(i));
@@ -68,7 +73,8 @@ __attribute__((target("avx2"))) double int8_avx2(int64_t rounds, float* sink) {
 }
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double bf16_dot512(int64_t rounds, float* sink) {
-  __m512 sum[kSums] = {};
+  __m512 sum[kSums];
+  for (int s = 0; s < kSums; ++s) sum[s] = _mm512_set1_ps(static_cast<float>(s));
   const auto b = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3c003c00));
   for (int64_t i = 0; i < rounds; ++i) {
     const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(0x3f803f80 + (i & 15))));
@@ -80,7 +86,8 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double bf16_dot5
 }
 
 __attribute__((target("avx512f"))) double f32_fma512(int64_t rounds, float* sink) {
-  __m512 sum[kSums] = {};
+  __m512 sum[kSums];
+  for (int s = 0; s < kSums; ++s) sum[s] = _mm512_set1_ps(static_cast<float>(s));
   const __m512 b = _mm512_set1_ps(0.5f);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m512 a = _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0x3f800000 + (i & 15))));
@@ -92,7 +99,8 @@ __attribute__((target("avx512f"))) double f32_fma512(int64_t rounds, float* sink
 }
 
 __attribute__((target("avx2,fma"))) double f32_fma256(int64_t rounds, float* sink) {
-  __m256 sum[12] = {};
+  __m256 sum[12];
+  for (int s = 0; s < 12; ++s) sum[s] = _mm256_set1_ps(static_cast<float>(s));
   const __m256 b = _mm256_set1_ps(0.5f);
   for (int64_t i = 0; i < rounds; ++i) {
     const __m256 a = _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int>(0x3f800000 + (i & 15))));
@@ -116,7 +124,8 @@ double int8_plain(int64_t rounds, float* sink) {
 }
 
 double f32_plain(int64_t rounds, float* sink) {
-  float sum[32] = {};
+  float sum[32];
+  for (int s = 0; s < 32; ++s) sum[s] = static_cast<float>(s);
   for (int64_t i = 0; i < rounds; ++i) {
     const float a = static_cast<float>(i & 15);
     for (float& s : sum) s = s * 0.5f + a;

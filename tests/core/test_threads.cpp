@@ -40,7 +40,9 @@ void check_run(Threads& threads, int64_t count, int64_t grain) {
     }
     if (busy[static_cast<size_t>(worker)].fetch_add(1) != 0) ++shared_worker;
     runs[static_cast<size_t>(task)]++;
-    for (volatile int spin = 0; spin < 200; spin = spin + 1) {
+    std::atomic<int> spin{0};
+    while (spin < 200) {
+      ++spin;
     }
     busy[static_cast<size_t>(worker)]--;
   });
