@@ -106,10 +106,10 @@ MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc
 
 // The fixed tree over the 8 blocks, for 4 rows.
 HWY_INLINE hn::Vec<decltype(df1)> sum_lanes(const V16* acc) {
-  HWY_ALIGN float lanes[8][4];
-  for (int i = 0; i < kSlices; ++i) hn::Store(acc[i], d16, lanes[0] + static_cast<size_t>(i) * kQuadLanes);
+  HWY_ALIGN float lanes[8 * 4];
+  for (int i = 0; i < kSlices; ++i) hn::Store(acc[i], d16, lanes + static_cast<size_t>(i) * kQuadLanes);
   hn::Vec<decltype(df1)> sum[4];
-  for (int i = 0; i < 4; ++i) sum[i] = hn::Add(hn::Load(df1, lanes[i]), hn::Load(df1, lanes[i + 4]));
+  for (int i = 0; i < 4; ++i) sum[i] = hn::Add(hn::Load(df1, lanes + 4 * i), hn::Load(df1, lanes + 4 * (i + 4)));
   return hn::Add(hn::Add(sum[0], sum[2]), hn::Add(sum[1], sum[3]));
 }
 
