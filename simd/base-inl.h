@@ -11,31 +11,23 @@ namespace moiety::simd::MOIETY_LEVEL {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// 32 bytes, 8 int32 and 8 floats are one vector, or two on 128-bit targets; 16 floats are 1, 2 or 4.
-using D8 = hn::CappedTag<uint8_t, 32>;
-using DI8 = hn::CappedTag<int8_t, 32>;
+// 8 int32 and 8 floats are one vector, or two on 128-bit targets; 16 floats are 1, 2 or 4.
 using DI = hn::CappedTag<int32_t, 8>;
 using DF = hn::CappedTag<float, 8>;
 using D16 = hn::CappedTag<float, 16>;
 using DI16 = hn::CappedTag<int32_t, 16>;
-inline constexpr D8 d8;
-inline constexpr DI8 di8;
 inline constexpr DI di;
 inline constexpr DF df;
 inline constexpr D16 d16;
 inline constexpr DI16 di16;
-using V8 = hn::Vec<D8>;
 using VI = hn::Vec<DI>;
 using VF = hn::Vec<DF>;
 using V16 = hn::Vec<D16>;
-inline constexpr int kParts = static_cast<int>(32 / hn::MaxLanes(d8));     // vectors of 8 lanes
+inline constexpr int kParts = static_cast<int>(8 / hn::MaxLanes(df));     // vectors of 8 lanes
 inline constexpr int kParts16 = static_cast<int>(16 / hn::MaxLanes(d16));  // vectors of 16 floats
 inline constexpr size_t kPart = hn::MaxLanes(df);
 
-// One block's codes, 8 int32, 8 floats.
-struct Codes {
-  V8 v[kParts];
-};
+// 8 int32, 8 floats.
 struct I8 {
   VI v[kParts];
 };
@@ -60,12 +52,6 @@ HWY_INLINE F8 load_f8(const float* at) {
 }
 HWY_INLINE I8 load_i8(const int32_t* at) {
   return i8([&](int p) { return hn::LoadU(di, at + static_cast<size_t>(p) * kPart); });
-}
-HWY_INLINE void store_f8(const F8& x, float* at) {
-  for (int p = 0; p < kParts; ++p) hn::StoreU(x.v[p], df, at + static_cast<size_t>(p) * kPart);
-}
-HWY_INLINE F8 zero_f8() {
-  return f8([](int) { return hn::Zero(df); });
 }
 
 // Prefetches what a GEMV will read some microseconds later, in the order of addresses: the rows are read side by side,
@@ -94,11 +80,6 @@ HWY_INLINE float tree_sum(float* lanes, int count) {
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
   return lanes[0];
-}
-HWY_INLINE float tree_sum(const F8& x) {
-  HWY_ALIGN float lanes[8];
-  store_f8(x, lanes);
-  return tree_sum(lanes, 8);
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL

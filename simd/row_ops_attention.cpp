@@ -142,12 +142,7 @@ class AttentionKernel : public Kernel {
 
 Offer prepare(const Attention& op, const Context& from) {
   const RowContext context(from);
-  const int64_t cols = int64_t{op.heads} * op.head_dim;
-  if (op.kv_heads < 1 || op.heads % op.kv_heads || op.head_dim < 1) return refuse("attention: heads do not divide");
-  if (context.input_cols(0) != cols || context.node.cols != cols) return refuse("attention: heads do not fit the row");
-  if (op.kv_heads != context.graph.state.kv_heads || op.head_dim != context.graph.state.head_dim)
-    return refuse("attention: heads do not fit the cache");
-  if (op.sinks && op.sinks.elements() != op.heads) return refuse("attention: the sinks do not fit the heads");
+  if (std::string why = attention_misfit(context.graph, context.node, op); !why.empty()) return refuse(std::move(why));
   return {std::make_unique<AttentionKernel>(op, context), {}};
 }
 

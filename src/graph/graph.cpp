@@ -87,4 +87,14 @@ Cost node_cost(const Graph& graph, const Node& node, int64_t tokens, int64_t con
   return std::visit(CostOf{graph, node, static_cast<double>(tokens), static_cast<double>(context)}, node.op);
 }
 
+std::string attention_misfit(const Graph& graph, const Node& node, const Attention& op) {
+  const int64_t cols = int64_t{op.heads} * op.head_dim;
+  if (op.kv_heads < 1 || op.heads % op.kv_heads || op.head_dim < 1) return "attention: heads do not divide";
+  if (graph.node(node.inputs[0]).cols != cols || node.cols != cols) return "attention: heads do not fit the row";
+  if (op.kv_heads != graph.state.kv_heads || op.head_dim != graph.state.head_dim)
+    return "attention: heads do not fit the cache";
+  if (op.sinks && op.sinks.elements() != op.heads) return "attention: the sinks do not fit the heads";
+  return {};
+}
+
 }  // namespace moiety

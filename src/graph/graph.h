@@ -51,6 +51,9 @@ class Graph {
   std::vector<Node> nodes_;
 };
 
+// Why an attention node does not fit its input or the cache (empty: it does).
+std::string attention_misfit(const Graph& graph, const Node& node, const Attention& op);
+
 // Bytes of weights read and floating-point operations done for `tokens` rows of one node, counted from its shapes.
 // Experts count the experts that the routing of `tokens` rows touches at most: min(E, tokens * k).
 struct Cost { double weight_bytes = 0, flops = 0; };

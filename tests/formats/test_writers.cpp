@@ -10,6 +10,7 @@
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "tests/formats/bytes.h"
+#include "tests/support/status.h"
 
 using namespace moiety;
 using namespace moiety::test;
@@ -22,15 +23,6 @@ size_t files_in(const std::filesystem::path& path) {
   size_t count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(path)) (void)entry, ++count;
   return count;
-}
-
-Status status_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.status();
-  }
-  return Status::kOk;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "runtime/generate.h"
 #include "tests/models/random_model.h"
+#include "tests/support/status.h"
 
 using namespace moiety;
 using namespace moiety::test;
@@ -41,15 +42,6 @@ std::vector<std::vector<float>> together(const Model& model, size_t count, size_
     scheduler.run();
   }
   return logits;
-}
-
-Status status_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.status();
-  }
-  return Status::kOk;
 }
 
 }  // namespace
