@@ -78,7 +78,7 @@ typedef struct moiety_model_params {
   size_t struct_size;
   int32_t threads;            /* 0: min(affinity mask, cgroup quota rounded up, physical cores) */
   int32_t context;            /* tokens a session can hold; 0: the model's own */
-  int32_t batch;              /* most rows in one step: the smaller of the two */
+  int32_t batch;              /* most tokens in one step: the smaller of the two (2048, 512) */
   int32_t ubatch;
   moiety_activations activations; /* auto: the fast path; f32: never rounds an activation nor the cache */
   moiety_type key_type;       /* of the KV cache; default: f16, f32 where activations are f32 */

@@ -33,6 +33,12 @@ exits 2 run -m "$model" --tokens 1 -ctk q4_0
 exits 0 --version
 out_has '^moiety 0'
 exits 0 --help
+# An answer that can't be written is a failure, whoever prints it.
+for command in --version --help "inspect -m $model" "explain -m $model" "run -m $model --tokens 1 --ids -n 4" "diff -m $model --tokens 1 --right reference" \
+  "bench -m $model -p 4 -n 0 -r 1"; do
+  "$moiety" $command >/dev/full 2>"$tmp/err" && bad "a full output: $command"
+  err_has "error: .*write to"
+done
 for command in run chat logits tokenize bench inspect explain diff; do
   exits 0 "$command" --help
   out_has --model

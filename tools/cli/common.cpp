@@ -37,8 +37,8 @@ void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
     app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(CLI::Range(0, 4096));
   }
   app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(CLI::NonNegativeNumber);
-  app.add_option("-b,--batch-size", batch, "Most tokens in one batch")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub)")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--ctk,--cache-type-k", key_type, "Type of the cached keys (-ctk)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")

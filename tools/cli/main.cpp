@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   try {
     const int code = run(argc, argv);
-    if (std::fflush(stdout) == 0) return code;
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
     std::fputs("error: can't write to standard output\n", stderr);
   } catch (const cli::UsageError& e) {
     std::fprintf(stderr, "error: %s\n", e.what());
