@@ -224,8 +224,19 @@ MOIETY_API moiety_status moiety_session_set_sampling(moiety_session* session, co
                                                      moiety_error* error);
 MOIETY_API int32_t moiety_session_position(const moiety_session* session); /* tokens it holds; 0 for NULL */
 MOIETY_API int32_t moiety_session_context(const moiety_session* session);  /* tokens it can hold; 0 for NULL */
+/* The tokens that it holds; *count is their number, whatever the capacity. */
+MOIETY_API moiety_status moiety_session_tokens(const moiety_session* session, int32_t* ids, size_t capacity, size_t* count,
+                                               moiety_error* error);
 /* Forgets all tokens from `position` on, and a failure. */
 MOIETY_API moiety_status moiety_session_rewind(moiety_session* session, int32_t position, moiety_error* error);
+
+/* A session in a file, to go on in another process: its tokens, cache and newest logits, not its sampling. The file
+ * appears under its name when it is complete; a file of the model is refused as output. Loading trusts nothing in the
+ * file: it must be of the same model (a hash of the graph and a sample of the weights), with the same types of cache
+ * (MOIETY_INVALID_ARGUMENT), fit the context (MOIETY_CONTEXT_FULL) and be undamaged (MOIETY_FORMAT); after an error the
+ * session is as it was. SIMD target, threads and activations may differ, the logits then by rounding. */
+MOIETY_API moiety_status moiety_session_save(const moiety_session* session, const char* path, moiety_error* error);
+MOIETY_API moiety_status moiety_session_load(moiety_session* session, const char* path, moiety_error* error);
 
 typedef enum moiety_want { MOIETY_WANT_LAST = 0, MOIETY_WANT_ALL = 1, MOIETY_WANT_NONE = 2 } moiety_want;
 
@@ -283,7 +294,7 @@ typedef struct moiety_generate_result {
 
 /* Runs the prompt after what the session holds, then draws and runs tokens until something stops it. An end token is
  * not passed to on_token unless it is ignored. Cancelling is a reason to stop, not an error. params and result may be
- * NULL. MOIETY_CONTEXT_FULL if the prompt does not fit. */
+ * NULL. MOIETY_CONTEXT_FULL if the prompt does not fit. count may be 0 where the session has logits to go on from. */
 MOIETY_API moiety_status moiety_generate(moiety_session* session, const int32_t* prompt, size_t count,
                                          const moiety_generate_params* params, moiety_generate_result* result,
                                          moiety_error* error);

@@ -108,6 +108,23 @@ moiety_status moiety_session_rewind(moiety_session* session, int32_t position, m
   return guarded(error, [&] { required(session, "session").session.rewind(position); });
 }
 
+moiety_status moiety_session_tokens(const moiety_session* session, int32_t* ids, size_t capacity, size_t* count, moiety_error* error) {
+  return guarded(error, [&] {
+    const std::span<const int32_t> all = required(session, "session").session.tokens();
+    if (capacity > 0) required(ids, "ids");
+    required(count, "count") = all.size();
+    std::copy_n(all.begin(), std::min(capacity, all.size()), ids);
+  });
+}
+
+moiety_status moiety_session_save(const moiety_session* session, const char* path, moiety_error* error) {
+  return guarded(error, [&] { required(session, "session").session.save(&required(path, "path")); });
+}
+
+moiety_status moiety_session_load(moiety_session* session, const char* path, moiety_error* error) {
+  return guarded(error, [&] { required(session, "session").session.load(&required(path, "path")); });
+}
+
 moiety_status moiety_eval(const moiety_eval_request* requests, size_t count, const moiety_cancel* cancel, moiety_error* error) {
   return guarded(error, [&] {
     if (count > 0) required(requests, "requests");

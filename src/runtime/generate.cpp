@@ -52,7 +52,8 @@ GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const 
     result.reason = reason;
     return result;
   };
-  scheduler.submit(session, prompt);
+  // Nothing to add to what the session holds: its newest logits are where to go on.
+  if (!prompt.empty() || session.logits().empty()) scheduler.submit(session, prompt);
   const bool ran = run_queue(scheduler, session, cancel);
   result.prompt_seconds = seconds_since(start);
   start = std::chrono::steady_clock::now();

@@ -21,7 +21,7 @@ struct GenerateResult {
   double prompt_seconds = 0, generate_seconds = 0;
 };
 
-// `on_token` gets each new token and says whether to go on; an end-of-sequence token is not passed (unless ignored).
+// An empty prompt goes on from the session's logits. `on_token` gets each new token and says whether to go on; an end-of-sequence token is not passed (unless ignored).
 // Throws Error: what submit() throws for the prompt (kContextFull if it does not fit), kNumeric. Cancelling is a
 // reason, not an error; the session then holds the tokens that were run.
 GenerateResult generate(Scheduler& scheduler, Session& session, std::span<const int32_t> prompt,

@@ -1,6 +1,7 @@
 // Session: one conversation on a model: its cache, its tokens, its sampler. Used by one thread at a time.
 #pragma once
 
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,6 +37,13 @@ class Session {
 
   // Forgets all tokens from `position` on, and a failure. Throws kInvalidArgument unless 0 <= position <= position().
   void rewind(int position);
+
+  // A file of all that it holds: tokens, cache, newest logits; the sampler is not in it. It appears under its name when
+  // it is complete. Throws the session's own failure, kInvalidArgument if `path` is a file of the model, kIo.
+  void save(const std::filesystem::path& path) const;
+  // Holds then what the file says; unchanged after an error, which names file, offset and field: kFormat (broken),
+  // kInvalidArgument (of another model, or another type of cache), kContextFull (longer than the capacity), kIo.
+  void load(const std::filesystem::path& path);
 
  private:
   friend class Scheduler;

@@ -179,6 +179,48 @@ static void run_sessions(moiety_model* model) {
   moiety_session_free(a), moiety_session_free(b), moiety_session_free(other), moiety_session_free(NULL);
 }
 
+/* A session goes on from a file as if nothing had been; what is wrong with the file leaves the session as it was. */
+static void save_sessions(moiety_model* model, const char* golden, const char* tmp) {
+  moiety_error error;
+  moiety_session *a = NULL, *b = NULL, *small = NULL;
+  moiety_sampling greedy;
+  moiety_sampling_defaults(&greedy, sizeof greedy);
+  greedy.temperature = 0;
+  EXPECT(moiety_session_create(model, &greedy, 0, &a, &error) == MOIETY_OK);
+  EXPECT(moiety_session_create(model, &greedy, 0, &b, &error) == MOIETY_OK);
+  EXPECT(moiety_session_create(model, &greedy, 4, &small, &error) == MOIETY_OK);
+  const int32_t prompt[] = {5, 4, 3, 2, 1};
+  const moiety_eval_request request = {a, prompt, 5, MOIETY_WANT_LAST, NULL, NULL};
+  EXPECT(moiety_eval(&request, 1, NULL, &error) == MOIETY_OK);
+  char path[4096], weights[4096];
+  snprintf(path, sizeof path, "%s/session", tmp);
+  snprintf(weights, sizeof weights, "%s/olmoe-f32/model.safetensors", golden);
+  EXPECT(fails(moiety_session_save(a, NULL, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(fails(moiety_session_save(a, "/nowhere/at/all", &error), MOIETY_IO, &error));
+  EXPECT(fails(moiety_session_save(a, weights, &error), MOIETY_INVALID_ARGUMENT, &error));
+  EXPECT(moiety_session_save(a, path, &error) == MOIETY_OK);
+  EXPECT(fails(moiety_session_load(b, weights, &error), MOIETY_FORMAT, &error) && moiety_session_position(b) == 0);
+  EXPECT(fails(moiety_session_load(small, path, &error), MOIETY_CONTEXT_FULL, &error));
+  EXPECT(fails(moiety_session_load(b, "/nowhere/at/all", &error), MOIETY_IO, &error));
+  EXPECT(moiety_session_load(b, path, &error) == MOIETY_OK && moiety_session_position(b) == 5);
+  int32_t ids[8] = {0};
+  size_t count = 0;
+  EXPECT(moiety_session_tokens(b, NULL, 0, &count, &error) == MOIETY_OK && count == 5);
+  EXPECT(moiety_session_tokens(b, ids, 8, &count, &error) == MOIETY_OK && count == 5 && memcmp(ids, prompt, sizeof prompt) == 0);
+  EXPECT(fails(moiety_session_tokens(b, NULL, 8, &count, &error), MOIETY_INVALID_ARGUMENT, &error));
+  moiety_generate_params params;
+  moiety_generate_params_defaults(&params, sizeof params);
+  Tokens first = {0, 99, {0}}, second = {0, 99, {0}};
+  params.max_tokens = 8, params.ignore_eos = true, params.on_token = on_token;
+  params.user_data = &first;
+  EXPECT(moiety_generate(a, NULL, 0, &params, NULL, &error) == MOIETY_OK && first.count == 8);
+  params.user_data = &second;
+  EXPECT(moiety_generate(b, NULL, 0, &params, NULL, &error) == MOIETY_OK && second.count == 8);
+  EXPECT(memcmp(first.ids, second.ids, 8 * sizeof(int32_t)) == 0);
+  EXPECT(fails(moiety_generate(small, NULL, 0, &params, NULL, &error), MOIETY_INVALID_ARGUMENT, &error)); /* no logits */
+  moiety_session_free(a), moiety_session_free(b), moiety_session_free(small);
+}
+
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   char path[4096];
@@ -197,6 +239,7 @@ int main(int argc, char** argv) {
   EXPECT(progress.calls > 1 && progress.last == 1);
   ask_model(model, path);
   run_sessions(model);
+  save_sessions(model, argv[1], argv[2]);
   moiety_model_free(model);
   if (failures == 0) puts("ok");
   return failures ? 1 : 0;

@@ -108,6 +108,22 @@ echo old >"$tmp/old.npy"
 (ulimit -f 1; "$moiety" logits -m "$model" --tokens "$(seq -s, 1 60)" -o "$tmp/old.npy" >"$tmp/out" 2>"$tmp/err") && bad "a full disk"
 [ "$(cat "$tmp/old.npy")" = old ] || bad "a part of an output"
 
+# A prompt kept in a file: the same ids, and only what is new is run. What is no such file is neither read nor replaced.
+for tokens in 1,2,3 1,2,3 1,2,3,4,5 1,2,9; do
+  exits 0 run -m "$model" --tokens $tokens --ids --ignore-eos -n 8 --temp 0
+  cp "$tmp/out" "$tmp/ids"
+  exits 0 run -m "$model" --tokens $tokens --ids --ignore-eos -n 8 --temp 0 --prompt-cache "$tmp/prompt"
+  cmp -s "$tmp/out" "$tmp/ids" || bad "other ids with a prompt cache ($tokens)"
+done
+exits 1 run -m "$golden/mixtral-f32" --tokens 1,2,3 --ids -n 1 --prompt-cache "$tmp/prompt"
+err_has 'prompt @0x28: model hash is'
+exits 1 run -m "$model" --tokens 1,2,3 --ids -n 1 -ctk f32 --prompt-cache "$tmp/prompt"
+err_has 'bytes of a key is 2'
+cp "$model/config.json" "$tmp/not.cache"
+exits 1 run -m "$model" --tokens 1,2,3 --ids -n 1 --prompt-cache "$tmp/not.cache"
+err_has 'not a saved session'
+cmp -s "$model/config.json" "$tmp/not.cache" || bad "a file that is no prompt cache was replaced"
+
 exits 0 inspect -m "$model" --json
 out_has '"architecture": "olmoe"'
 out_has '"bytes_by_class"'

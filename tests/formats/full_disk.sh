@@ -24,6 +24,8 @@ cat /dev/zero >"$disk/fill" 2>/dev/null && bad "the disk did not get full"
 "$moiety" logits -m "$model" --tokens "$(seq -s, 1 60)" -o "$disk/old.npy" >"$disk.out" 2>&1
 code=$?
 [ $code = 1 ] && grep -q 'old.npy.*No space left' "$disk.out" || { bad "logits: exit code $code"; cat "$disk.out"; }
+"$moiety" run -m "$model" --tokens 1,2,3 --ids -n 1 --prompt-cache "$disk/session" >"$disk.out" 2>&1 && bad "a session on a full disk"
+grep -q 'session.*No space left' "$disk.out" || { bad "session"; cat "$disk.out"; }
 rm -f "$disk.out"
 [ "$(cat "$disk/old.npy")" = old ] || bad "the old file changed"
 left=$(find "$disk" -mindepth 1 | sort | tr '\n' ' ')

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include <unistd.h>
 
@@ -10,7 +12,7 @@ namespace {
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
-  std::string prompt, file, tokens;
+  std::string prompt, file, tokens, cache;
   int predict = -1;
   bool ids = false, ignore_eos = false, hide_prompt = false, has_prompt = false;
 };
@@ -50,6 +52,39 @@ std::vector<int32_t> prompt_ids(const RunFlags& flags, const moiety_tokenizer* t
   return ids;
 }
 
+// A prompt in a file between runs: what an earlier run has computed of it is not computed again.
+class PromptCache {
+ public:
+  PromptCache(const std::string& path, moiety_session* session, const std::vector<int32_t>& prompt)
+      : path_(path), session_(session), prompt_(prompt.size()) {
+    if (path.empty() || !std::filesystem::exists(path)) return;
+    call([&](moiety_error* e) { return moiety_session_load(session, path.c_str(), e); });
+    std::vector<int32_t> held(static_cast<size_t>(moiety_session_position(session)));
+    size_t count = 0;
+    call([&](moiety_error* e) { return moiety_session_tokens(session, held.data(), held.size(), &count, e); });
+    found_ = static_cast<size_t>(std::ranges::mismatch(held, prompt).in1 - held.begin());
+    rewind(used());
+  }
+
+  size_t used() const { return std::min(found_, prompt_ - 1); }  // the last token is run, for its logits
+
+  // Afterwards, so that an interrupted prompt is kept as far as it got.
+  void save() const {
+    const size_t now = std::min(prompt_, static_cast<size_t>(moiety_session_position(session_)));
+    if (path_.empty() || now <= found_) return;
+    rewind(now);
+    call([&](moiety_error* e) { return moiety_session_save(session_, path_.c_str(), e); });
+  }
+
+ private:
+  void rewind(size_t position) const {
+    call([&](moiety_error* e) { return moiety_session_rewind(session_, static_cast<int32_t>(position), e); });
+  }
+  std::string path_;
+  moiety_session* session_;
+  size_t prompt_, found_ = 0;
+};
+
 int run(RunFlags& flags, const Environment& environment) {
   if (flags.tokens.empty() && !flags.has_prompt && flags.file.empty() && isatty(STDIN_FILENO)) {
     throw UsageError("no prompt: give -p TEXT, -f FILE or --tokens IDS");
@@ -72,6 +107,7 @@ int run(RunFlags& flags, const Environment& environment) {
 
   const moiety_sampling sampling = flags.sampling.sampling();
   const SessionPtr session = make_session(model.get(), &sampling);
+  const PromptCache cache(flags.cache, session.get(), prompt);
   Printer printer;
   printer.detokenizer = detokenizer.get();
   moiety_generate_params params;
@@ -81,7 +117,7 @@ int run(RunFlags& flags, const Environment& environment) {
   moiety_generate_result result{};
   result.struct_size = sizeof result;
   moiety_error error;
-  const moiety_status status = moiety_generate(session.get(), prompt.data(), prompt.size(), &params, &result, &error);
+  const moiety_status status = moiety_generate(session.get(), prompt.data() + cache.used(), prompt.size() - cache.used(), &params, &result, &error);
   if (detokenizer) {
     const char* rest = nullptr;
     size_t length = 0;
@@ -91,6 +127,7 @@ int run(RunFlags& flags, const Environment& environment) {
   check(status, error);
   check(printer.error.status, printer.error);
   print_timings(result);
+  cache.save();
   if (result.stop == MOIETY_STOP_CONTEXT) std::fprintf(stderr, "stopped: the context of %d tokens is full\n", moiety_session_context(session.get()));
   if (result.stop == MOIETY_STOP_CANCELLED) std::fputs("interrupted\n", stderr);
   return result.stop == MOIETY_STOP_CANCELLED || result.stop == MOIETY_STOP_CALLBACK ? 1 : 0;
@@ -107,6 +144,7 @@ void add_run(CLI::App& app, const Environment& environment, Action& action) {
   command->add_option("--tokens", flags->tokens, "The prompt as token ids: 1,2,3")->excludes(prompt)->excludes(file);
   command->add_option("-n,--predict", flags->predict, "Most tokens to generate; -1: until the model ends")
       ->check(CLI::Range(-1, INT32_MAX))->capture_default_str();
+  command->add_option("--prompt-cache", flags->cache, "A file that keeps the computed prompt for the next run");
   command->add_flag("--ids", flags->ids, "Print token ids, not text");
   command->add_flag("--ignore-eos", flags->ignore_eos, "Go on after an end-of-sequence token");
   command->add_flag("--no-display-prompt", flags->hide_prompt, "Print the generated text only");
