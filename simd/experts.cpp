@@ -252,8 +252,13 @@ class ExpertsKernel final : public Kernel {
   }
 
   static void add_bias(const Tensor& bias, int64_t first, int64_t count, float* y) noexcept {
+    const auto add = [&](int64_t bytes, auto load) {
+      for (int64_t i = 0; i < count; ++i) y[i] += load(bias.data + (first + i) * bytes);
+    };
     if (!bias) return;
-    for (int64_t i = 0; i < count; ++i) y[i] += load_f32(bias.data + (first + i) * 4);
+    if (bias.dtype == DType::kF32) add(4, load_f32);
+    if (bias.dtype == DType::kF16) add(2, load_f16);
+    if (bias.dtype == DType::kBF16) add(2, load_bf16);
   }
 
   // Columns [first, first + count) of every row's output; count <= kChunk, and <= kPanelRows if there are tiles.
@@ -313,8 +318,8 @@ Offer prepare(const Experts& op, const Context& context) {
       if (std::string reason = *t ? Matmul::refusal(*t) : ""; !reason.empty()) return refuse(std::move(reason));
     }
     for (const Tensor* t : {&expert.gate_bias, &expert.up_bias, &expert.down_bias}) {
-      if (*t && t->dtype != DType::kF32)
-        return refuse(std::string("expert biases are f32 only, not ") + dtype_info(t->dtype).name);
+      if (*t && !is_bias_type(t->dtype))
+        return refuse(std::string("expert biases are f32, f16 or bf16, not ") + dtype_info(t->dtype).name);
     }
   }
   const int top_k = static_cast<int>(context.graph.node(context.node.inputs[1]).cols);

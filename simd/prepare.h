@@ -23,6 +23,7 @@ Offer prepare(const Add& op, const Context& context);
 Offer prepare(const Act& op, const Context& context);
 Offer prepare(const Glu& op, const Context& context);
 Offer prepare(const Rope& op, const Context& context);
+Offer prepare(const AddSinusoid& op, const Context& context);
 Offer prepare(const KvStore& op, const Context& context);
 Offer prepare(const Attention& op, const Context& context);
 Offer prepare(const Route& op, const Context& context);

@@ -140,4 +140,34 @@ Offer prepare(const Rope& op, const Context& from) {
   return make_offer(context.name("rope"), scratch, run);
 }
 
+Offer prepare(const AddSinusoid& op, const Context& from) {
+  const RowContext context(from);
+  const auto half = static_cast<int64_t>(op.frequencies.size());
+  if (context.node.cols != 2 * half) return refuse("add_sinusoid: the frequencies do not fit the row");
+  // Scratch of a worker: the angles, then their cosines and sines.
+  const auto padded = static_cast<size_t>(align_up(static_cast<size_t>(half), 16));
+  const size_t worker_bytes = padded * (sizeof(double) + 2 * sizeof(float));
+  const auto scratch = [=](int64_t, int workers) { return static_cast<size_t>(workers) * worker_bytes; };
+  const auto run = [=, frequencies = op.frequencies, offset = op.offset, &kernels = context.kernels,
+                    wanted = context.wanted()](const KernelCall& call) {
+    for_rows(*call.threads, call.output.tensor.rows(), 8 * half, [&](int64_t row, int worker) {
+      const float* x = row_of(call.inputs[0].tensor, row);
+      float* y = row_of(call.output.tensor, row);
+      const int32_t position = call.batch->positions[static_cast<size_t>(token_row(*call.batch, wanted, row))];
+      if (position == kPadPosition) {
+        std::copy(x, x + 2 * half, y);
+        return;
+      }
+      auto* angles = reinterpret_cast<double*>(call.scratch + static_cast<size_t>(worker) * worker_bytes);
+      auto* cosines = reinterpret_cast<float*>(angles + padded);
+      for (size_t i = 0; i < padded; ++i)
+        angles[i] = i < frequencies.size() ? static_cast<double>(static_cast<float>(position + offset) * frequencies[i]) : 0;
+      kernels.rope_table(1, angles, 1, half, cosines, cosines + padded);
+      kernels.add(x, cosines + padded, 1, half, y);
+      kernels.add(x + half, cosines, 1, half, y + half);
+    });
+  };
+  return make_offer(context.name("add_sinusoid"), scratch, run);
+}
+
 }  // namespace moiety::simd

@@ -18,6 +18,7 @@ Offer prepare(const KvStore& op, const Context& from) {
       else std::memcpy(to, row, static_cast<size_t>(head_dim) * sizeof(float));
     };
     for (const Span& span : call.batch->spans) {
+      if (span.pad) continue;
       const KvCache& cache = *span.cache;
       for_rows(*call.threads, span.count, 2 * heads * head_dim, [&](int64_t i, int) {
         const auto position = static_cast<size_t>(span.position + i);

@@ -1,4 +1,5 @@
 // Batch: the rows of one step. Rows are ragged over sessions; a session's rows are contiguous and ascend in position.
+// Pads are rows that only gates see: they have no position, store nothing, and attend to what is before them.
 #pragma once
 
 #include <cstdint>
@@ -33,17 +34,36 @@ class KvCache {
   std::byte* data_ = nullptr;
 };
 
-struct Span { KvCache* cache = nullptr; int32_t row = 0, count = 0, position = 0; };  // rows [row, row+count) of a session
+// Rows [row, row+count) of a session, at `position` and on. Of a pad, always one row, `position` is that of the token
+// before it.
+struct Span {
+  KvCache* cache = nullptr;
+  int32_t row = 0, count = 0, position = 0;
+  bool pad = false;
+  uint64_t session = 0;  // for random numbers
+};
+
+inline constexpr int32_t kPadPosition = -1;
+
+struct GatingGroup { int32_t row = 0, count = 0; };  // rows [row, row+count) that share capacities
+
+// Random numbers that are given rather than drawn: what another program drew, to be compared with it.
+struct GivenNoise {
+  std::vector<float> uniform;  // [T] for Keep::kByChance
+  std::vector<float> gumbel;   // [T,E]
+};
 
 // Why a row failed: the first node that found a non-finite router logit.
 struct RowStatus { int32_t failed_node = -1; };
 
 struct Batch {
   std::vector<int32_t> ids;        // [T]
-  std::vector<int32_t> positions;  // [T]
+  std::vector<int32_t> positions;  // [T] kPadPosition: a pad
   std::vector<Span> spans;         // cover [0, T) in order
   std::vector<int32_t> wanted;     // [N] ascending rows whose logits are wanted
+  std::vector<GatingGroup> groups; // cover [0, T) in order; empty: one group of all rows
   std::vector<RowStatus> status;   // [T], written by route kernels
+  const GivenNoise* noise = nullptr;
 
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t rows(bool wanted_rows) const { return wanted_rows ? static_cast<int64_t>(wanted.size()) : tokens(); }

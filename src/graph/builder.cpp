@@ -124,6 +124,14 @@ Value Builder::rope(Value x, Rope op) {
   return push(std::move(op), {x}, cols, "rope");
 }
 
+Value Builder::add_sinusoid(Value x, std::vector<float> frequencies, int offset) {
+  const int64_t cols = node(x).cols;
+  if (cols != 2 * static_cast<int64_t>(frequencies.size())) {
+    fail(Status::kFormat, "{}.add_sinusoid: {} columns for {} frequencies", prefix_, cols, frequencies.size());
+  }
+  return push(AddSinusoid{std::move(frequencies), offset}, {x}, cols, "add_sinusoid");
+}
+
 Value Builder::kv_store(Value k, Value v, int layer) {
   const Value kv = push(KvStore{layer}, {k, v}, node(k).cols, "kv_store");
   graph_.set_kind(kv, Kind::kKv);

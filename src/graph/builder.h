@@ -43,6 +43,7 @@ class Builder {
   Value act(Value x, Activation kind);
   Value glu(Value gate, Value up, Glu op = {});
   Value rope(Value x, Rope op);
+  Value add_sinusoid(Value x, std::vector<float> frequencies, int offset);
   Value kv_store(Value k, Value v, int layer);
   Value attention(Value q, Value kv, Attention op);
   Value route(Value logits, Route op);

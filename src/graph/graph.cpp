@@ -16,6 +16,7 @@ const char* op_name(const Op& op) {
     const char* operator()(const Act&) const { return "act"; }
     const char* operator()(const Glu&) const { return "glu"; }
     const char* operator()(const Rope&) const { return "rope"; }
+    const char* operator()(const AddSinusoid&) const { return "add_sinusoid"; }
     const char* operator()(const KvStore&) const { return "kv_store"; }
     const char* operator()(const Attention&) const { return "attention"; }
     const char* operator()(const Route&) const { return "route"; }
@@ -58,6 +59,7 @@ struct CostOf {
   Cost operator()(const Rope& op) const {
     return {0, 6 * tokens * op.heads * static_cast<double>(op.frequencies.size())};
   }
+  Cost operator()(const AddSinusoid&) const { return elementwise(2); }
   Cost operator()(const KvStore&) const { return {}; }
   Cost operator()(const Attention& op) const {
     const double seen = op.window > 0 ? std::min<double>(context, op.window) : context;

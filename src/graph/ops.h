@@ -41,6 +41,10 @@ struct Rope {
   float magnitude = 1;
 };
 
+// x[T,D] -> x + [sin(a), cos(a)], a_i = f32((position + offset) * frequencies[i]), i < D/2: all sines, then all cosines.
+// A pad's row is left as it is.
+struct AddSinusoid { std::vector<float> frequencies; int offset = 0; };
+
 struct KvStore { int layer = 0; };  // k[T,G*A], v[T,G*A] -> Kv: the session's cache of this layer with the rows appended
 
 // Causal attention. q[T,H*A], Kv -> [T,H*A]: softmax over s <= position (and s > position - window if window > 0) of
@@ -59,11 +63,16 @@ enum class Score : uint8_t { kSoftmax, kSigmoid, kSoftmaxAfterTopK, kRaw };
 enum class Selection : uint8_t { kTopK, kGroupedTopK, kThreshold, kDense, kStaticId, kByMember };
 enum class Renormalise : uint8_t { kNo, kBeforeDrop, kAfterDrop };
 enum class Drop : uint8_t { kNone, kByPosition, kBatchPrioritised, kRandom };
-enum class Noise : uint8_t { kNone, kGumbel, kJitter };
+enum class Noise : uint8_t { kNone, kGumbel /* on all but the first choice */, kJitter };
 enum class Capacity : uint8_t { kNone, kTwiceMean, kFraction, kFactor };
+enum class Keep : uint8_t { kAll, kByChance };  // by chance (top 2): the second choice stays where 2 * its weight > U(0,1)
 
 // logits[T,E] -> Routing. Ties go to the lower expert; a non-finite logit fails the row (RowStatus), never indexes.
 // What a backend does not build it refuses with a reason.
+// With a capacity of C (gate_capacity) choices of an expert in a gating group of S rows (Batch::groups), the rule looks
+// at all rows of the group: the n-th choices of all rows queue behind all (n-1)-th ones, in the order of `drop`
+// (position, or best gate first); what comes C-th or later is dropped. Weights are divided by their sum, before that or
+// of what is left. Source: GShard (arXiv 2006.16668), algorithm 1; fairseq's branch moe.
 struct Route {
   int experts = 0, top_k = 0;
   Score score = Score::kSoftmax;
@@ -76,7 +85,11 @@ struct Route {
   Noise noise = Noise::kNone;
   Drop drop = Drop::kNone;
   Capacity capacity = Capacity::kNone;
-  float capacity_factor = 0;
+  double capacity_factor = 0;  // kFraction: C = ceil(factor * S)
+  Keep keep = Keep::kAll;
+  bool pads_choose = true;     // false: a pad takes no place and counts in S alone
+  uint64_t seed = 0;           // noise and chance depend on (seed, session, position, layer)
+  int layer = 0;
 };
 
 // x[T,D], Routing -> [T,D]: sum over a row's experts, in ascending expert id, of weight * expert(x), starting at 0.
@@ -84,8 +97,8 @@ struct Experts { const ExpertBank* bank = nullptr; Activation kind = Activation:
 
 struct SelectRows {};  // x[T,D] -> [N,D]: the rows whose logits are wanted
 
-using Op = std::variant<Embedding, RmsNorm, LayerNorm, Linear, Clamp, Scale, Add, Act, Glu, Rope, KvStore, Attention,
-                        Route, Experts, SelectRows>;
+using Op = std::variant<Embedding, RmsNorm, LayerNorm, Linear, Clamp, Scale, Add, Act, Glu, Rope, AddSinusoid,
+                        KvStore, Attention, Route, Experts, SelectRows>;
 
 const char* op_name(const Op& op);
 

@@ -78,18 +78,39 @@ void weigh(const Route& route, int k, const F* scores, const int32_t* ids, float
   for (int i = 0; i < k; ++i) sum += after ? std::exp(scores[ids[i]] - best) : F{0};
   for (int i = 0; i < k; ++i)
     weights[i] = static_cast<float>(after ? std::exp(scores[ids[i]] - best) / sum : scores[ids[i]]);
+  if (may_drop(route)) return;
   if (route.renormalise != Renormalise::kNo) renormalise<F>(k, weights);
   for (int i = 0; i < k; ++i) weights[i] *= route.weight_scale;
 }
 
 }  // namespace
 
-std::string route_refusal(const Route& route) {
+namespace {
+
+// Of the axes that may drop choices.
+std::string drop_refusal(const Route& route, bool wanted_rows) {
+  if (route.noise == Noise::kJitter) return "route: jitter is not built";
+  if (route.drop == Drop::kRandom) return "route: random drops are not built";
+  if (route.capacity == Capacity::kFactor) return "route: capacity by a factor is not built";
+  if ((route.drop == Drop::kNone) != (route.capacity == Capacity::kNone))
+    return "route: a capacity and the order of its drops need each other";
+  if (route.capacity == Capacity::kFraction && !(route.capacity_factor > 0))
+    return fmt::format("route: the capacity is a fraction of {}, expected more than 0", route.capacity_factor);
+  if (needs_whole_groups(route) && wanted_rows) return "route: a capacity needs all rows of a group";
+  if (route.keep == Keep::kByChance && route.top_k != 2) return "route: keeping by chance is built for top 2 only";
+  const bool plain = route.selection == Selection::kTopK && !route.selection_bias && route.score == Score::kSoftmax;
+  if ((may_drop(route) || route.noise != Noise::kNone) && !plain)
+    return "route: noise and drops are built for the plain top k of a softmax";
+  return {};
+}
+
+}  // namespace
+
+std::string route_refusal(const Route& route, bool wanted_rows) {
   const auto is = [&](auto... built) { return ((route.selection == built) || ...); };
   if (!is(Selection::kTopK, Selection::kGroupedTopK, Selection::kDense))
     return "route: selection by threshold, static id or member is not built";
-  if (route.noise != Noise::kNone) return "route: noise is not built";
-  if (route.drop != Drop::kNone || route.capacity != Capacity::kNone) return "route: drops and capacities are not built";
+  if (std::string why = drop_refusal(route, wanted_rows); !why.empty()) return why;
   if (route.experts < 1 || route.top_k < 1 || route.top_k > route.experts)
     return fmt::format("route: top {} of {} experts", route.top_k, route.experts);
   if (route.selection == Selection::kDense && route.top_k != route.experts)
@@ -108,8 +129,8 @@ std::string route_refusal(const Route& route) {
 }
 
 template <class F>
-void choose_experts(const Route& route, const float* bias, const float* logits, const F* scores, F* keys, int32_t* ids,
-                    float* weights) noexcept {
+void choose_experts(const Route& route, const float* bias, const float* logits, const F* scores, const RowRandom& random,
+                    F* keys, int32_t* ids, float* weights) noexcept {
   const bool grouped = route.selection == Selection::kGroupedTopK;
   const bool by_logit = !bias && !(grouped && route.group_best > 1);
   for (int e = 0; e < route.experts; ++e) {
@@ -118,13 +139,21 @@ void choose_experts(const Route& route, const float* bias, const float* logits, 
   }
   if (grouped) close_groups(route, keys);
   const int k = route_choices(route);
-  select_top(keys, route.experts, k, ids);
+  if (route.noise == Noise::kGumbel) {
+    select_top(keys, route.experts, 1, ids);
+    for (int e = 0; e < route.experts; ++e) keys[e] += static_cast<F>(random.gumbel(e));
+    keys[ids[0]] = -std::numeric_limits<F>::infinity();
+    select_top(keys, route.experts, k - 1, ids + 1);
+  } else {
+    select_top(keys, route.experts, k, ids);
+  }
   weigh(route, k, scores, ids, weights);
 }
 
-template void choose_experts(const Route&, const float*, const float*, const float*, float*, int32_t*, float*) noexcept;
-template void choose_experts(const Route&, const float*, const float*, const double*, double*, int32_t*,
+template void choose_experts(const Route&, const float*, const float*, const float*, const RowRandom&, float*, int32_t*,
                              float*) noexcept;
+template void choose_experts(const Route&, const float*, const float*, const double*, const RowRandom&, double*,
+                             int32_t*, float*) noexcept;
 
 bool all_finite(const float* logits, int64_t count) noexcept {
   float probe = 0;  // stays 0, or becomes NaN

@@ -4,8 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "graph/batch.h"
-#include "graph/ops.h"
+#include "graph/gating.h"
 
 namespace moiety {
 
@@ -14,20 +13,21 @@ inline int route_choices(const Route& route) {
   return route.selection == Selection::kDense ? route.experts : route.top_k;
 }
 
-// Why this route is not built (empty: it is). Noise, drops, capacities, thresholds and static tables are refused.
-std::string route_refusal(const Route& route);
+// Why this route is not built (empty: it is). Thresholds, static tables, jitter, random drops and capacities by a
+// factor are refused, and capacities where only the wanted rows are there.
+std::string route_refusal(const Route& route, bool wanted_rows = false);
 
 // Chooses a row's experts and weighs them. logits[E] finite; scores[E] after the score function (the logits themselves
-// for kRaw and kSoftmaxAfterTopK); keys[E] is scratch. Writes route_choices() ids, best first, ties to the lower
-// expert, and their weights. Without a bias experts are compared by logit, which orders as the scores do and does not
-// saturate. F: float or double.
+// for kRaw and kSoftmaxAfterTopK); keys[E] is scratch; random is for noise. Writes route_choices() ids, best first, ties
+// to the lower expert, and their weights (raw scores where may_drop). Without a bias experts are compared by logit,
+// which orders as the scores do and does not saturate. F: float or double.
 template <class F>
-void choose_experts(const Route& route, const float* bias, const float* logits, const F* scores, F* keys, int32_t* ids,
-                    float* weights) noexcept;
-extern template void choose_experts(const Route&, const float*, const float*, const float*, float*, int32_t*,
-                                    float*) noexcept;
-extern template void choose_experts(const Route&, const float*, const float*, const double*, double*, int32_t*,
-                                    float*) noexcept;
+void choose_experts(const Route& route, const float* bias, const float* logits, const F* scores, const RowRandom& random,
+                    F* keys, int32_t* ids, float* weights) noexcept;
+extern template void choose_experts(const Route&, const float*, const float*, const float*, const RowRandom&, float*,
+                                    int32_t*, float*) noexcept;
+extern template void choose_experts(const Route&, const float*, const float*, const double*, const RowRandom&, double*,
+                                    int32_t*, float*) noexcept;
 
 // True if every logit is a finite number.
 bool all_finite(const float* logits, int64_t count) noexcept;

@@ -53,6 +53,9 @@ struct Config {
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;
   float attention_scale = 0;      // 0: 1 / sqrt(head_dim)
   std::vector<int32_t> stop_ids;  // end-of-sequence tokens
+  bool final_norm = true;             // fairseq: a norm after the last layer
+  bool normalise_before_drop = false;  // fairseq: of the gate's weights
+  int32_t pad_id = -1;                 // fairseq: a token that has no position and that no other attends to; -1: none
 
   bool is_sparse(int layer) const {
     return experts > 0 && (layer + 1) % sparse_step == 0 &&

@@ -6,7 +6,7 @@ namespace moiety {
 namespace {
 
 Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   Value h = b.rms_norm(x, w["input_layernorm"], c.eps, 1, "input_layernorm");
   x = b.add(x, self_attention(m, w.in("self_attn"), h, layer), c.residual_scale);
   x = wanted_if_last(m, x, layer);
@@ -34,6 +34,6 @@ std::vector<Config> tiny() {
 }  // namespace
 
 extern const Architecture kGraniteMoe;
-const Architecture kGraniteMoe{"granitemoe", "GraniteMoeForCausalLM", block, tiny};
+const Architecture kGraniteMoe{"granitemoe", "GraniteMoeForCausalLM", decoder_of<block>, tiny};
 
 }  // namespace moiety

@@ -6,7 +6,7 @@ namespace moiety {
 namespace {
 
 Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   Value h = b.rms_norm(x, w["input_layernorm"], c.eps, 1, "input_layernorm");
   x = b.add(x, self_attention(m, w.in("self_attn"), h, layer), c.residual_scale);
   x = wanted_if_last(m, x, layer);
@@ -35,7 +35,7 @@ std::vector<Config> tiny_granite() {
 }  // namespace
 
 extern const Architecture kLlama, kGranite;
-const Architecture kLlama{"llama", "LlamaForCausalLM", block, tiny_llama};
-const Architecture kGranite{"granite", "GraniteForCausalLM", block, tiny_granite};
+const Architecture kLlama{"llama", "LlamaForCausalLM", decoder_of<block>, tiny_llama};
+const Architecture kGranite{"granite", "GraniteForCausalLM", decoder_of<block>, tiny_granite};
 
 }  // namespace moiety

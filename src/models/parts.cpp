@@ -15,21 +15,9 @@ void expect_shape(const Tensor& t, const Scope& w, std::string_view name, std::i
        fmt::join(shape, ", "));
 }
 
-Tensor required_bias(const Scope& w, std::string_view name, bool wanted) {
-  if (!wanted) return {};
-  const Tensor bias = w.bias(name);
-  if (!bias)
-    fail(Status::kFormat, "tensor '{}.{}.bias' is missing, the configuration says that there are biases",
-         printable(w.prefix()), name);
-  return bias;
-}
-
 Expert split_expert(const Scope& w, const Wiring& m, int id, const ExpertNames& names) {
   const auto matrix = [&](std::string_view name, int64_t rows, int64_t cols) {
-    const std::string full = fmt::format("{}.{}", id, name);
-    const Tensor t = w[full];
-    expect_shape(t, w, full, {rows, cols});
-    return t;
+    return required(w, fmt::format("{}.{}", id, name), {rows, cols});
   };
   Expert expert;
   expert.gate = matrix(names.gate, m.c.expert_width, m.c.width);
@@ -39,6 +27,28 @@ Expert split_expert(const Scope& w, const Wiring& m, int id, const ExpertNames& 
 }
 
 }  // namespace
+
+Tensor required(const Scope& w, std::string_view name, std::initializer_list<int64_t> shape) {
+  const Tensor t = w[name];
+  expect_shape(t, w, name, shape);
+  return t;
+}
+
+Tensor required_bias(const Scope& w, std::string_view name, int64_t size) {
+  const Tensor bias = w.bias(name);
+  if (!bias)
+    fail(Status::kFormat, "tensor '{}.{}.bias' is missing, the configuration says that there are biases",
+         printable(w.prefix()), name);
+  if (size >= 0 && bias.elements() != size)
+    fail(Status::kFormat, "tensor '{}.{}.bias' is {}, expected [{}]", printable(w.prefix()), name, shape_string(bias),
+         size);
+  return bias;
+}
+
+Value project(const Wiring& m, const Scope& w, Value x, std::string_view name, int64_t rows, bool bias) {
+  const Tensor weight = required(w, name, {rows, m.b.node(x).cols});
+  return m.b.linear(x, weight, bias ? required_bias(w, name) : Tensor{}, name);
+}
 
 const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names) {
   const int64_t experts = m.c.experts, width = m.c.width, hidden = m.c.expert_width;
@@ -67,26 +77,19 @@ const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names
 }
 
 Value self_attention(const Wiring& m, const Scope& w, Value x, int layer, QkNorm norm) {
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   const int64_t head_dim = c.head_dim;
-  const auto project = [&](std::string_view name, int64_t rows, int64_t cols) {
-    const Tensor weight = w[name];
-    expect_shape(weight, w, name, {rows, cols});
-    return std::pair{weight, required_bias(w, name, c.attention_bias)};
-  };
   const auto in_head = [&](Value v, std::string_view norm_name, int heads) {
     if (!norm.present) return v;
     return b.rms_norm(v, w[norm_name], c.eps, norm.per_head ? heads : 1, norm_name);
   };
   const auto clip = [&](Value v) { return c.clip_qkv > 0 ? b.clamp(v, c.clip_qkv) : v; };
-  const auto [q_weight, q_bias] = project("q_proj", c.heads * head_dim, c.width);
-  const auto [k_weight, k_bias] = project("k_proj", c.kv_heads * head_dim, c.width);
-  const auto [v_weight, v_bias] = project("v_proj", c.kv_heads * head_dim, c.width);
-  const auto [o_weight, o_bias] = project("o_proj", c.width, c.heads * head_dim);
-
-  Value q = clip(in_head(b.linear(x, q_weight, q_bias, "q_proj"), "q_norm", c.heads));
-  Value k = clip(in_head(b.linear(x, k_weight, k_bias, "k_proj"), "k_norm", c.kv_heads));
-  const Value v = clip(b.linear(x, v_weight, v_bias, "v_proj"));
+  const auto linear = [&](Value in, std::string_view name, int64_t rows) {
+    return project(m, w, in, name, rows, c.attention_bias);
+  };
+  Value q = clip(in_head(linear(x, "q_proj", c.heads * head_dim), "q_norm", c.heads));
+  Value k = clip(in_head(linear(x, "k_proj", c.kv_heads * head_dim), "k_norm", c.kv_heads));
+  const Value v = clip(linear(x, "v_proj", c.kv_heads * head_dim));
   const RopeTable table = rope_table(c.rope, c.head_dim, c.context, context);
   q = b.rope(q, {c.heads, c.head_dim, c.rope.interleaved, table.frequencies, table.magnitude});
   k = b.rope(k, {c.kv_heads, c.head_dim, c.rope.interleaved, table.frequencies, table.magnitude});
@@ -99,28 +102,22 @@ Value self_attention(const Wiring& m, const Scope& w, Value x, int layer, QkNorm
                .window = c.window(layer),
                .softcap = 0,
                .sinks = {}};
-  return b.linear(b.attention(q, b.kv_store(k, v, layer), op), o_weight, o_bias, "o_proj");
+  return linear(b.attention(q, b.kv_store(k, v, layer), op), "o_proj", c.width);
 }
 
 Value gated_ffn(const Wiring& m, const Scope& w, Value x) {
-  const auto& [b, c, banks, context] = m;
-  const auto project = [&](Value in, std::string_view name, int64_t rows, int64_t cols) {
-    const Tensor weight = w[name];
-    expect_shape(weight, w, name, {rows, cols});
-    return b.linear(in, weight, required_bias(w, name, c.mlp_bias), name);
-  };
-  const Value gate = project(x, "gate_proj", c.ffn_width, c.width);
-  const Value up = project(x, "up_proj", c.ffn_width, c.width);
-  return project(b.glu(gate, up, {.kind = c.activation}), "down_proj", c.width, c.ffn_width);
+  const auto& [b, c, banks, context, gate] = m;
+  const Value gated = b.glu(project(m, w, x, "gate_proj", c.ffn_width, c.mlp_bias),
+                            project(m, w, x, "up_proj", c.ffn_width, c.mlp_bias), {.kind = c.activation});
+  return project(m, w, gated, "down_proj", c.width, c.mlp_bias);
 }
 
 Value wanted_if_last(const Wiring& m, Value x, int layer) { return layer + 1 == m.c.layers ? m.b.wanted_rows(x) : x; }
 
 Value decoder(const Wiring& m, const WeightStore& store, Block block) {
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   const Scope w(store, "model");
-  const Tensor table = w["embed_tokens"];
-  expect_shape(table, w, "embed_tokens", {c.vocab, c.width});
+  const Tensor table = required(w, "embed_tokens", {c.vocab, c.width});
   Value x = b.embedding(table, c.embedding_scale);
   for (int layer = 0; layer < c.layers; ++layer) {
     b.set_name(fmt::format("layers.{}", layer));
@@ -128,8 +125,7 @@ Value decoder(const Wiring& m, const WeightStore& store, Block block) {
   }
   b.set_name("");
   x = b.rms_norm(b.wanted_rows(x), w["norm"], c.eps, 1, "norm");
-  const Tensor head = c.tied_head ? table : store.require("lm_head.weight").tensor;
-  if (!c.tied_head) expect_shape(head, Scope(store, "lm_head"), "weight", {c.vocab, c.width});
+  const Tensor head = c.tied_head ? table : required(Scope(store, ""), "lm_head", {c.vocab, c.width});
   return b.scale(b.linear(x, head, {}, "lm_head"), c.logit_scale);
 }
 

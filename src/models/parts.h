@@ -7,6 +7,7 @@
 
 #include "graph/builder.h"
 #include "models/config.h"
+#include "models/gate_options.h"
 
 namespace moiety {
 
@@ -18,7 +19,15 @@ struct Wiring {
   const Config& c;
   Banks& banks;
   int64_t context;  // the longest sequence that will be run: dynamic and LongRoPE choose their frequencies by it
+  const GateOptions& gate;  // for models whose gates have capacities
 };
+
+// A tensor under `w`, its shape checked. Both throw Error kFormat naming it.
+Tensor required(const Scope& w, std::string_view name, std::initializer_list<int64_t> shape);
+Tensor required_bias(const Scope& w, std::string_view name, int64_t size = -1);  // -1: the op checks it
+
+// The linear layer `name` under `w`: x[T,K] -> [T,rows].
+Value project(const Wiring& m, const Scope& w, Value x, std::string_view name, int64_t rows, bool bias);
 
 // Rotation frequencies (radians a position) and the magnitude of cos and sin, as transformers computes them: default,
 // linear, dynamic NTK, YaRN (arXiv 2309.00071), LongRoPE (arXiv 2402.13753), Llama 3. dynamic and LongRoPE depend on
@@ -54,6 +63,10 @@ Value gated_ffn(const Wiring& m, const Scope& w, Value x);
 // attention, so that its FFN and the head run only where logits are wanted.
 using Block = Value (*)(const Wiring& m, const Scope& w, Value x, int layer);
 Value decoder(const Wiring& m, const WeightStore& store, Block block);
+template <Block kBlock>
+Value decoder_of(const Wiring& m, const WeightStore& store) {
+  return decoder(m, store, kBlock);
+}
 
 // x, or the wanted rows of x when `layer` is the last one.
 Value wanted_if_last(const Wiring& m, Value x, int layer);

@@ -6,7 +6,7 @@ namespace moiety {
 namespace {
 
 Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   Value h = b.rms_norm(x, w["input_layernorm"], c.eps, 1, "input_layernorm");
   x = b.add(x, self_attention(m, w.in("self_attn"), h, layer, {.present = true, .per_head = true}));
   x = wanted_if_last(m, x, layer);
@@ -25,6 +25,6 @@ std::vector<Config> tiny() {
 }  // namespace
 
 extern const Architecture kQwen3;
-const Architecture kQwen3{"qwen3", "Qwen3ForCausalLM", block, tiny};
+const Architecture kQwen3{"qwen3", "Qwen3ForCausalLM", decoder_of<block>, tiny};
 
 }  // namespace moiety

@@ -6,7 +6,7 @@ namespace moiety {
 namespace {
 
 Value block(const Wiring& m, const Scope& w, Value x, int layer) {  // x[T,D]
-  const auto& [b, c, banks, context] = m;
+  const auto& [b, c, banks, context, gate] = m;
   Value h = b.rms_norm(x, w["input_layernorm"], c.eps, 1, "input_layernorm");
   x = b.add(x, self_attention(m, w.in("self_attn"), h, layer, {.present = true, .per_head = true}));
   x = wanted_if_last(m, x, layer);
@@ -34,6 +34,6 @@ std::vector<Config> tiny() {
 }  // namespace
 
 extern const Architecture kQwen3Moe;
-const Architecture kQwen3Moe{"qwen3_moe", "Qwen3MoeForCausalLM", block, tiny};
+const Architecture kQwen3Moe{"qwen3_moe", "Qwen3MoeForCausalLM", decoder_of<block>, tiny};
 
 }  // namespace moiety

@@ -7,12 +7,12 @@
 namespace moiety {
 
 // One word a model; each is defined in its own file.
-extern const Architecture kOlmoe, kMixtral, kQwen3Moe, kGraniteMoe, kLlama, kQwen3, kGranite;
+extern const Architecture kOlmoe, kMixtral, kQwen3Moe, kGraniteMoe, kLlama, kQwen3, kGranite, kFairseqMoe;
 
 namespace {
 
-constexpr std::array<const Architecture*, 7> kArchitectures{&kOlmoe, &kMixtral, &kQwen3Moe, &kGraniteMoe,
-                                                            &kLlama, &kQwen3,   &kGranite};
+constexpr std::array<const Architecture*, 8> kArchitectures{&kOlmoe, &kMixtral, &kQwen3Moe, &kGraniteMoe,
+                                                            &kLlama, &kQwen3,   &kGranite,  &kFairseqMoe};
 
 }  // namespace
 
@@ -25,12 +25,15 @@ const Architecture* find_architecture(std::string_view name) {
   return nullptr;
 }
 
-Graph build_graph(const Config& config, const WeightStore& store, int64_t context, Banks& banks) {
+Graph build_graph(const Config& config, const WeightStore& store, int64_t context, Banks& banks,
+                  const GateOptions& gate) {
   const Architecture* architecture = find_architecture(config.architecture);
   if (!architecture) fail(Status::kUnsupported, "architecture '{}' is not supported", printable(config.architecture));
+  if (config.experts > 0 && gate.changes_routes() && !architecture->gate_options)
+    fail(Status::kUnsupported, "gate: {} models route without capacities, nodrop is all they have", architecture->name);
   Graph graph;
   Builder builder(graph);
-  graph.output = decoder({builder, config, banks, context}, store, architecture->block);
+  graph.output = architecture->decode({builder, config, banks, context, gate}, store);
   graph.state = {config.layers, config.kv_heads, config.head_dim};
   return graph;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "graph/gating.h"
 
 namespace moiety {
 namespace {
@@ -53,7 +54,12 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
   plan_options_.value_type = cache_type(options.value_type, options.activations, "value cache type");
   threads_ = make_threads(options.thread_pool, options.threads);
   poll(options, 0.5f);
-  graph_ = build_graph(c, source_.store, context_, banks_);
+  graph_ = build_graph(c, source_.store, context_, banks_, options.gate);
+  for (const Node& node : graph_.nodes()) {
+    const Route* route = std::get_if<Route>(&node.op);
+    whole_groups_ |= route && needs_whole_groups(*route);
+  }
+  if (!banks_.empty() && find_architecture(c.architecture)->gate_options) gate_ = describe(options.gate);
   poll(options, 0.6f);
 
   std::vector<int64_t> buckets;
@@ -169,6 +175,7 @@ std::string Model::effective_configuration() const {
   out += fmt::format("; activations {}; cache {}/{}\n",
                      plan_options_.activations == ActivationPrecision::kF32 ? "f32" : "auto",
                      dtype_info(plan_options_.key_type).name, dtype_info(plan_options_.value_type).name);
+  if (!gate_.empty()) out += fmt::format("gate: {}\n", gate_);
   const MemoryUse use = memory();
   out += fmt::format("memory: mapped {}, copied {}, repacked {}, cache {} a session of {} tokens, arena {}\n",
                      megabytes(use.mapped), megabytes(use.copied), megabytes(use.repacked), megabytes(use.kv_session),

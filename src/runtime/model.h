@@ -25,6 +25,7 @@ struct ModelOptions {
   int64_t max_rows = 512;  // rows of one step (-ub)
   ActivationPrecision activations = ActivationPrecision::kAuto;
   std::optional<DType> key_type{}, value_type{};  // f32 or f16; absent: f16, f32 when activations are f32
+  GateOptions gate{};
   // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
   std::function<bool(float)> progress{};
   const CancelToken* cancel = nullptr;
@@ -70,6 +71,8 @@ class Model {
   const std::vector<std::string>& warnings() const { return source_.warnings; }
   int context() const { return context_; }
   int64_t max_rows() const { return max_rows_; }
+  // True if what is submitted together has to run in one step: gates with capacities look at all of it.
+  bool whole_groups() const { return whole_groups_; }
   const PlanOptions& plan_options() const { return plan_options_; }
   Threads& threads() const { return *threads_; }
   std::vector<const Backend*> backends() const;
@@ -97,6 +100,8 @@ class Model {
   std::unique_ptr<Threads> threads_;
   int context_ = 0;
   int64_t max_rows_ = 0;
+  bool whole_groups_ = false;
+  std::string gate_;  // the gate's options for people; empty: it has none
   PlanOptions plan_options_;
   Graph graph_;
   std::vector<std::unique_ptr<Plan>> plans_;  // buckets ascending

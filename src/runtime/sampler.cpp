@@ -5,16 +5,10 @@
 #include <unordered_set>
 
 #include "core/error.h"
+#include "core/random.h"
 
 namespace moiety {
 namespace {
-
-// SplitMix64's finaliser (Steele, Lea, Flood 2014).
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
-}
 
 constexpr auto kBetter = [](const auto& a, const auto& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
@@ -32,11 +26,6 @@ void check_sampler_options(const SamplerOptions& o) {
   check("min-p", o.min_p, 0, 1);
   check("repeat penalty", o.repeat_penalty, 1e-6f, 1e6f);
   if (o.repeat_last_n < -1) fail(Status::kInvalidArgument, "repeat last n is {}, expected -1 or more", o.repeat_last_n);
-}
-
-double counter_uniform(uint64_t seed, uint64_t position) {
-  const uint64_t bits = mix(mix(seed + 0x9e3779b97f4a7c15ull) + (position + 1) * 0x9e3779b97f4a7c15ull);
-  return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options) { check_sampler_options(options); }

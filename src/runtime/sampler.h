@@ -21,9 +21,6 @@ struct SamplerOptions {
 // Throws Error kInvalidArgument naming the option that is out of range (NaN included).
 void check_sampler_options(const SamplerOptions& options);
 
-// A uniform number in [0, 1) that depends on (seed, position) alone.
-double counter_uniform(uint64_t seed, uint64_t position);
-
 class Sampler {
  public:
   explicit Sampler(const SamplerOptions& options);

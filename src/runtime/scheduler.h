@@ -16,14 +16,28 @@ enum class Want : uint8_t { kNone, kLast, kAll };  // for which of the submitted
 // Called with the position of a token and the logits [V] after it; the span is valid during the call.
 using LogitsSink = std::function<void(int position, std::span<const float> logits)>;
 
+// Tokens of a session, which must outlive their run (or be dropped). Logits of the last one go to session.logits() as
+// well. A pad (Config::pad_id) is run and has logits, and leaves nothing in the session; its position is kPadPosition.
+struct Request {
+  Session* session;
+  std::span<const int32_t> tokens;
+  Want want = Want::kLast;
+  LogitsSink sink{};
+};
+
 class Scheduler {
  public:
   explicit Scheduler(const Model& model);
 
-  // Queues tokens of a session, which must outlive their run (or be dropped). Logits of the last token go to
-  // session.logits() as well. Throws, leaving nothing queued: kInvalidArgument (an id outside the vocabulary, no
-  // tokens, another model's session), kContextFull (position + queued + new > capacity), or the session's own failure.
-  void submit(Session& session, std::span<const int32_t> tokens, Want want = Want::kLast, LogitsSink sink = {});
+  // Queues tokens. Throws, leaving nothing queued: kInvalidArgument (an id outside the vocabulary, a pad before any
+  // token, no tokens, another model's session, one named twice, more tokens than a step holds where model.whole_groups()),
+  // kContextFull (position + queued + new > capacity), or the session's own failure. The requests of one call are a
+  // gating group.
+  void submit(std::span<const Request> group);
+  void submit(Session& session, std::span<const int32_t> tokens, Want want = Want::kLast, LogitsSink sink = {}) {
+    const Request request{&session, tokens, want, std::move(sink)};
+    submit({&request, 1});
+  }
   void drop(const Session& session);  // forgets what is queued for it
 
   // Runs one step of at most model.max_rows() rows: decoding sessions first, then prompts in order. False if nothing
@@ -36,6 +50,7 @@ class Scheduler {
   }
 
   void set_observer(Observer observer) { observer_ = std::move(observer); }
+  const Batch& batch() const { return batch_; }  // of the step that runs, for observers
   size_t arena_bytes() const { return executor_.arena_bytes(); }
 
  private:
@@ -45,20 +60,26 @@ class Scheduler {
     size_t done;
     Want want;
     LogitsSink sink;
+    uint64_t group;  // of those submitted together
   };
   struct Part {
     size_t entry;
     size_t count;
   };  // the next `count` tokens of an entry
+  void check(const Request& request) const;
+  bool is_pad(int32_t id) const { return id == model_.config().pad_id; }
   std::vector<Part> choose() const;
+  std::vector<Part> choose_groups() const;
   void fill(const std::vector<Part>& parts);
+  void add_rows(const Entry& entry, size_t count);
   void deliver(const std::vector<Part>& parts, const Tensor& logits);
-  bool failed(const Entry& entry, const Span& span);
+  bool failed(const Entry& entry, size_t first, size_t count);
 
   const Model& model_;
   Executor executor_;
   Batch batch_;
   std::deque<Entry> entries_;
+  uint64_t groups_ = 0;  // ever submitted
   Observer observer_;
 };
 

@@ -19,6 +19,9 @@ class Session {
   explicit Session(const Model& model, const SamplerOptions& sampler = {}, int capacity = 0);
 
   const Model& model() const { return model_; }
+  // Tells sessions apart where gates draw random numbers, from (seed, number, position); 0 unless set.
+  void set_number(uint64_t number) { number_ = number; }
+  uint64_t number() const { return number_; }
   KvCache& cache() { return cache_; }
   int position() const { return static_cast<int>(tokens_.size()); }  // tokens in the cache
   int capacity() const { return cache_.capacity(); }
@@ -53,7 +56,8 @@ class Session {
   const Model& model_;
   KvCache cache_;
   Sampler sampler_;
-  std::vector<int32_t> tokens_;
+  std::vector<int32_t> tokens_;  // without pads
+  uint64_t number_ = 0;
   std::vector<float> logits_;
   Status status_ = Status::kOk;
   std::string message_;

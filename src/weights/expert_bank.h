@@ -14,9 +14,12 @@ namespace moiety {
 struct Expert {
   Tensor gate, up;                 // [F, D]; gate may be absent
   Tensor down;                     // [D, F]
-  Tensor gate_bias, up_bias;       // f32 [F] or absent
-  Tensor down_bias;                // f32 [D] or absent
+  Tensor gate_bias, up_bias;       // [F], f32, f16 or bf16, or absent
+  Tensor down_bias;                // [D], the same
 };
+
+// What biases may be.
+inline bool is_bias_type(DType type) { return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16; }
 
 class ExpertBank {
  public:

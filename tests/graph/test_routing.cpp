@@ -19,9 +19,10 @@ Chosen choose(const Route& route, const std::vector<float>& logits, std::vector<
               const std::vector<float>& bias = {}) {
   if (scores.empty()) scores = logits;
   std::vector<float> keys(logits.size());
+  const Batch batch;
   const auto k = static_cast<size_t>(route_choices(route));
   Chosen chosen{std::vector<int32_t>(k, -7), std::vector<float>(k, NAN)};
-  choose_experts(route, bias.empty() ? nullptr : bias.data(), logits.data(), scores.data(), keys.data(),
+  choose_experts(route, bias.empty() ? nullptr : bias.data(), logits.data(), scores.data(), RowRandom(route, batch, 0), keys.data(),
                  chosen.ids.data(), chosen.weights.data());
   return chosen;
 }
@@ -85,8 +86,13 @@ TEST_CASE("what is not built is refused with a reason") {
     change(other);
     return !route_refusal(other).empty();
   };
-  CHECK(refused([](Route& r) { r.noise = Noise::kGumbel; }));
+  CHECK(refused([](Route& r) { r.noise = Noise::kJitter; }));
   CHECK(refused([](Route& r) { r.drop = Drop::kByPosition; }));
+  CHECK(refused([](Route& r) { r.drop = Drop::kRandom, r.capacity = Capacity::kTwiceMean; }));
+  CHECK(refused([](Route& r) { r.capacity = Capacity::kTwiceMean; }));
+  CHECK(refused([](Route& r) { r.drop = Drop::kByPosition, r.capacity = Capacity::kFraction; }));
+  CHECK(refused([](Route& r) { r.keep = Keep::kByChance, r.top_k = 3; }));
+  CHECK(refused([](Route& r) { r.noise = Noise::kGumbel, r.score = Score::kSigmoid; }));
   CHECK(refused([](Route& r) { r.capacity = Capacity::kFactor; }));
   CHECK(refused([](Route& r) { r.selection = Selection::kThreshold; }));
   CHECK(refused([](Route& r) { r.selection = Selection::kStaticId; }));

@@ -34,7 +34,8 @@ class RandomWeights {
   WeightStore make() {
     matrix("model.embed_tokens.weight", {c_.vocab, c_.width}, 4);
     if (!c_.tied_head) matrix("lm_head.weight", {c_.vocab, c_.width}, 4);
-    vector("model.norm.weight", c_.width, 1);
+    if (fairseq() && c_.final_norm) norm("model.layer_norm");
+    if (!fairseq()) vector("model.norm.weight", c_.width, 1);
     for (int layer = 0; layer < c_.layers; ++layer) add_layer(layer);
     return std::move(store_);
   }
@@ -73,7 +74,27 @@ class RandomWeights {
     if (bias) vector(name + ".bias", out, 0);
   }
 
+  bool fairseq() const { return c_.architecture == "fairseq_moe"; }
+  void norm(const std::string& name) {
+    vector(name + ".weight", c_.width, 1);
+    vector(name + ".bias", c_.width, 0);
+  }
+  void add_fairseq_layer(int layer) {
+    const std::string p = "model.layers." + std::to_string(layer) + ".";
+    norm(p + "self_attn_layer_norm");
+    norm(p + "final_layer_norm");
+    for (const char* name : {"q_proj", "k_proj", "v_proj", "out_proj"})
+      linear(p + "self_attn." + name, c_.width, c_.width, true);
+    const auto ffn = [&](const std::string& base, int64_t width) {
+      linear(base + "fc1", width, c_.width, true);
+      linear(base + "fc2", c_.width, width, true);
+    };
+    if (!c_.is_sparse(layer)) return ffn(p, c_.ffn_width);
+    linear(p + "moe_layer.gate.wg", c_.experts, c_.width, false, 4);
+    for (int i = 0; i < c_.experts; ++i) ffn(p + "moe_layer.experts." + std::to_string(i) + ".", c_.expert_width);
+  }
   void add_layer(int layer) {
+    if (fairseq()) return add_fairseq_layer(layer);
     const std::string p = "model.layers." + std::to_string(layer) + ".";
     const int64_t q = static_cast<int64_t>(c_.heads) * c_.head_dim,
                   kv = static_cast<int64_t>(c_.kv_heads) * c_.head_dim;

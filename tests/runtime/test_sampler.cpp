@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/random.h"
 #include "runtime/sampler.h"
 
 using namespace moiety;

@@ -190,13 +190,19 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
     Activation kind;
     float limit;
     bool gate, bias;
+    DType bias_type = DType::kF32;
   };
   const Case cases[] = {{DType::kQ4_0, DType::kQ4_0, Activation::kSilu, 0, true, false},
                         {DType::kF32, DType::kF32, Activation::kGelu, 0, false, true},
                         {DType::kBF16, DType::kBF16, Activation::kSilu, 0, true, false},
                         {DType::kMXFP4, DType::kMXFP4, Activation::kSwigluOai, 1.5f, true, true},
                         {DType::kQ4_K, DType::kQ6_K, Activation::kGeluTanh, 0, true, true},
-                        {DType::kQ8_0, DType::kF16, Activation::kRelu, 0, false, false}};
+                        {DType::kQ8_0, DType::kF16, Activation::kRelu, 0, false, false},
+                        {DType::kF16, DType::kF16, Activation::kGelu, 0, false, true, DType::kF16},
+                        {DType::kBF16, DType::kBF16, Activation::kGelu, 0, false, true, DType::kBF16},
+                        {DType::kQ8_0, DType::kQ8_0, Activation::kGelu, 0, false, true, DType::kF16},
+                        {DType::kQ4_0, DType::kQ4_1, Activation::kGelu, 0, false, true},
+                        {DType::kQ4_K, DType::kQ6_K, Activation::kGelu, 0, false, true, DType::kF16}};
   constexpr int kExperts = 7;
   for (const Case& c : cases) {
     CAPTURE(dtype_info(c.in).name);
@@ -204,7 +210,9 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
     std::vector<Matrix> store;
     std::vector<Expert> experts;
     const std::vector<float> bias = random_floats(kHidden, rng);
-    const Tensor bias_view = make_tensor(const_cast<float*>(bias.data()), DType::kF32, {kHidden});
+    std::vector<std::byte> bias_bytes(dtype_bytes(c.bias_type, kHidden));
+    encode(c.bias_type, bias.data(), bias_bytes.data(), kHidden);
+    const Tensor bias_view = make_tensor(bias_bytes.data(), c.bias_type, {kHidden});
     for (int e = 0; e < kExperts; ++e) {
       Expert x;
       store.push_back(matrix(c.in, kHidden, kWidth, rng)), x.up = store.back().tensor;

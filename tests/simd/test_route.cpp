@@ -137,7 +137,7 @@ TEST_CASE("routes that are not built are refused") {
   on_every_backend([&](OpRunner runner) {
     Batch batch = plain_batch(1);
     const Matrix logits{1, 4, {1, 2, 3, 4}};
-    CHECK_THROWS(runner.route({.experts = 4, .top_k = 1, .noise = Noise::kGumbel}, logits, batch));
+    CHECK_THROWS(runner.route({.experts = 4, .top_k = 1, .noise = Noise::kJitter}, logits, batch));
     CHECK_THROWS(runner.route({.experts = 4, .top_k = 1, .selection = Selection::kThreshold}, logits, batch));
     CHECK_THROWS(runner.route({.experts = 4, .top_k = 1, .capacity = Capacity::kTwiceMean}, logits, batch));
     CHECK_THROWS(runner.route({.experts = 5, .top_k = 1}, logits, batch));

@@ -21,6 +21,7 @@ Offer offer(const KvStore& op, const Context& context) {
       }
     };
     for (const Span& span : call.batch->spans) {
+      if (span.pad) continue;
       const KvCache& cache = *span.cache;
       for (int32_t i = 0; i < span.count; ++i) {
         const size_t position = static_cast<size_t>(span.position + i);

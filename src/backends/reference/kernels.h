@@ -33,6 +33,7 @@ Offer offer(const Add& op, const Context& context);
 Offer offer(const Act& op, const Context& context);
 Offer offer(const Glu& op, const Context& context);
 Offer offer(const Rope& op, const Context& context);
+Offer offer(const AddSinusoid& op, const Context& context);
 Offer offer(const KvStore& op, const Context& context);
 Offer offer(const Attention& op, const Context& context);
 Offer offer(const Route& op, const Context& context);

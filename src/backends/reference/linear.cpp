@@ -89,7 +89,11 @@ struct ExpertScratch {
   std::byte* workers;
 };
 
-double bias_at(const Tensor& bias, int64_t i) { return bias ? static_cast<double>(load_f32(bias.data + 4 * i)) : 0.0; }
+double bias_at(const Tensor& bias, int64_t i) {
+  float value = 0;
+  if (bias) decode(bias.dtype, bias.data + i * static_cast<int64_t>(dtype_info(bias.dtype).bytes), &value, 1);
+  return static_cast<double>(value);
+}
 
 // Adds one expert's weighed output for its rows to scratch.sums.
 void add_expert(const KernelCall& call, const Experts& op, const Expert& expert, const ExpertScratch& scratch,
@@ -119,12 +123,12 @@ void add_expert(const KernelCall& call, const Experts& op, const Expert& expert,
 std::string expert_refusal(const Expert& e, int64_t width, const Experts& op) {
   const int64_t hidden = e.up.rows();
   const auto fits = [](const Tensor& t, int64_t rows, int64_t cols) { return t.rows() == rows && t.cols() == cols; };
-  const auto bias_fits = [](const Tensor& t, int64_t n) { return !t || (t.dtype == DType::kF32 && t.elements() == n); };
+  const auto bias_fits = [](const Tensor& t, int64_t n) { return !t || (is_bias_type(t.dtype) && t.elements() == n); };
   if (!e.up || !e.down || !fits(e.up, hidden, width) || !fits(e.down, width, hidden) ||
       (e.gate && !fits(e.gate, hidden, width)))
     return "experts: an expert's matrices do not fit the rows";
   if (!bias_fits(e.up_bias, hidden) || !bias_fits(e.gate_bias, hidden) || !bias_fits(e.down_bias, width))
-    return "experts: biases must be f32 and fit";
+    return "experts: biases must be f32, f16 or bf16, and fit";
   if (!e.gate && op.kind == Activation::kSwigluOai) return "experts: swiglu_oai needs a gate";
   return {};
 }

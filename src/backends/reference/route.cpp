@@ -27,15 +27,15 @@ void score_row(Score score, const float* logits, int experts, double* scores) {
 }  // namespace
 
 Offer offer(const Route& op, const Context& context) {
-  if (std::string why = route_refusal(op); !why.empty()) return refuse(std::move(why));
+  if (std::string why = route_refusal(op, context.wanted()); !why.empty()) return refuse(std::move(why));
   if (context.input_cols(0) != op.experts) return refuse("route: a logit for each expert is needed");
   const int k = route_choices(op);
-  // Scratch: scores and keys of a row, then ids and weights of all rows.
+  // Scratch: scores and keys of a row, then ids and weights of all rows, then what settling needs.
   const auto row_bytes = align_up(2 * static_cast<size_t>(op.experts) * sizeof(double), kAlignment);
   const auto choices_bytes = [k](int64_t rows) {
     return align_up(static_cast<size_t>(rows * k) * sizeof(int32_t), kAlignment);
   };
-  const auto scratch = [=](int64_t rows, int) { return row_bytes + 2 * choices_bytes(rows); };
+  const auto scratch = [=](int64_t rows, int) { return row_bytes + 2 * choices_bytes(rows) + settle_bytes(op, rows); };
   std::vector<float> bias;
   for (double value : decode_all(op.selection_bias)) bias.push_back(static_cast<float>(value));
   const auto run = [=, wanted = context.wanted()](const KernelCall& call) {
@@ -45,16 +45,19 @@ Offer offer(const Route& op, const Context& context) {
     auto* weights = reinterpret_cast<float*>(call.scratch + row_bytes + choices_bytes(rows));
     for (int64_t r = 0; r < rows; ++r) {
       const float* logits = row_of(call.inputs[0].tensor, r);
+      const int32_t token = token_row(*call.batch, wanted, r);
       if (!all_finite(logits, op.experts)) {
         std::fill(ids + r * k, ids + (r + 1) * k, -1);
-        RowStatus& status = call.batch->status[static_cast<size_t>(token_row(*call.batch, wanted, r))];
+        RowStatus& status = call.batch->status[static_cast<size_t>(token)];
         if (status.failed_node < 0) status.failed_node = call.node;
         continue;
       }
       score_row(op.score, logits, op.experts, scores);
-      choose_experts(op, bias.empty() ? nullptr : bias.data(), logits, scores, scores + op.experts, ids + r * k,
-                     weights + r * k);
+      choose_experts(op, bias.empty() ? nullptr : bias.data(), logits, scores, RowRandom(op, *call.batch, token),
+                     scores + op.experts, ids + r * k, weights + r * k);
     }
+    std::byte* rest = call.scratch + row_bytes + 2 * choices_bytes(rows);
+    if (may_drop(op)) settle_choices(op, *call.batch, wanted, rows, ids, weights, rest);
     sort_by_expert(rows, k, ids, weights, call.output.routing);
   };
   return make_offer("route", scratch, run);

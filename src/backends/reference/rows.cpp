@@ -1,4 +1,5 @@
 // Ops that compute each row alone.
+#include <algorithm>
 #include <cmath>
 
 #include "backends/reference/kernels.h"
@@ -119,6 +120,22 @@ Offer offer(const Rope& op, const Context& context) {
         y[a] = static_cast<float>(first * cosine - second * sine);
         y[b] = static_cast<float>(second * cosine + first * sine);
       }
+    }
+  });
+}
+
+Offer offer(const AddSinusoid& op, const Context& context) {
+  const auto half = static_cast<int64_t>(op.frequencies.size());
+  if (context.node.cols != 2 * half) return refuse("add_sinusoid: the frequencies do not fit the row");
+  return row_offer("add_sinusoid", [op, half, wanted = context.wanted()](const KernelCall& call, int64_t row) {
+    const float* x = row_of(call.inputs[0].tensor, row);
+    float* y = row_of(call.output.tensor, row);
+    const int32_t position = call.batch->positions[static_cast<size_t>(token_row(*call.batch, wanted, row))];
+    if (position == kPadPosition) std::copy(x, x + 2 * half, y);
+    for (int64_t i = 0; i < half && position != kPadPosition; ++i) {
+      const float angle = static_cast<float>(position + op.offset) * op.frequencies[static_cast<size_t>(i)];
+      y[i] = static_cast<float>(static_cast<double>(x[i]) + std::sin(static_cast<double>(angle)));
+      y[half + i] = static_cast<float>(static_cast<double>(x[half + i]) + std::cos(static_cast<double>(angle)));
     }
   });
 }
