@@ -44,6 +44,10 @@ struct AddOp {
     hash.add(op.heads, op.head_dim, op.interleaved, op.magnitude);
     hash.add(std::as_bytes(std::span(op.frequencies)));
   }
+  void operator()(const AddSinusoid& op) const {
+    hash.add(op.offset);
+    hash.add(std::as_bytes(std::span(op.frequencies)));
+  }
   void operator()(const KvStore& op) const { hash.add(op.layer); }
   void operator()(const Attention& op) const {
     hash.add(op.layer, op.heads, op.kv_heads, op.head_dim, op.scale, op.window, op.softcap);
@@ -51,7 +55,7 @@ struct AddOp {
   }
   void operator()(const Route& op) const {
     hash.add(op.experts, op.top_k, op.score, op.selection, op.renormalise, op.weight_scale, op.groups, op.top_groups,
-             op.group_best, op.noise, op.drop, op.capacity, op.capacity_factor);
+             op.group_best, op.noise, op.drop, op.capacity, op.capacity_factor, op.keep, op.pads_choose, op.seed, op.layer);
     add(hash, op.selection_bias);
   }
   void operator()(const Experts& op) const { add(hash, *op.bank), hash.add(op.kind, op.limit, op.alpha); }
