@@ -5,7 +5,7 @@
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 packages="clang-19 lld-19 libomp-19-dev meson ninja-build pkg-config libtbb-dev libhwy-dev libdnnl-dev libeigen3-dev doctest-dev
-  libpcre2-dev libutf8proc-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev g++"
+  libpcre2-dev libutf8proc-dev libsimdjson-dev nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev zlib1g-dev g++"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -186,6 +186,17 @@ TEST_CASE("a sharded safetensors folder with any of its files broken anywhere op
   break_file(folder, "model.safetensors.index.json", index.size() - 1, open);
 }
 
+TEST_CASE("a PyTorch file broken anywhere opens or fails cleanly") {
+  const TempFolder folder;
+  const std::filesystem::path source = std::filesystem::path(MOIETY_SOURCE_DIR) / "tests" / "corpus" / "torch";
+  for (const std::string name : {"tiny.pt", "tiny-legacy.pt", "tiny-deflated.pt"}) {
+    CAPTURE(name);
+    const std::string good = slurp(source / name);
+    folder.put(name, good);
+    break_file(folder, name, good.size(), [&] { read_torch(folder.path / name); });  // its headers stand everywhere
+  }
+}
+
 TEST_CASE("the memory counter counts") {
   const size_t before = live;
   peak = before;

@@ -8,6 +8,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_vocabulary.h"
 #include "formats/safetensors.h"
+#include "formats/torch.h"
 #include "tests/fuzz/expect.h"
 
 namespace moiety::test {
@@ -65,6 +66,47 @@ inline uint64_t read_safetensors(const std::filesystem::path& path) {
       total += sum(view.data, view.bytes());
     });
   }
+  return total;
+}
+
+// A tree may contain itself: at most `budget` values are looked at.
+inline uint64_t touch_pickle(PickleValue value, size_t& budget) {
+  uint64_t total = 0;
+  std::vector<PickleValue> stack{value};
+  while (!stack.empty() && budget > 0) {
+    --budget;
+    const PickleValue next = stack.back();
+    stack.pop_back();
+    total += next.where().size() + next.symbol().size() + next.count() + next.has_members();
+    if (const auto text = next.text()) total += sum(text->data(), text->size());
+    if (const auto bytes = next.raw_bytes()) total += sum(bytes->data(), bytes->size());
+    total += next.find("model").is_none() + next.number().has_value() + next.boolean().has_value();
+    for (size_t i = 0; i < 4; ++i) {
+      if (const PickleValue item = next.at(i)) stack.push_back(item);
+    }
+    for (const PickleValue part : {next.arguments(), next.state()}) {
+      if (part) stack.push_back(part);
+    }
+  }
+  return total;
+}
+
+inline uint64_t read_torch(const std::filesystem::path& path) {
+  const TorchFile file(path);
+  size_t budget = 10000;
+  uint64_t total = touch_pickle(file.root(), budget);
+  size_t tensors = 0;
+  file.root().members([&](PickleValue key, PickleValue value) {
+    if (++tensors > 1000) return;
+    expect_error_only([&] {
+      const TorchTensor tensor = file.tensor(value, key.text().value_or("?"));
+      Buffer buffer;
+      const Tensor copy = file.copy(tensor, buffer);
+      total += sum(copy.data, copy.bytes());
+      const Tensor view = file.view(tensor);
+      total += sum(view.data, view.bytes());
+    });
+  });
   return total;
 }
 

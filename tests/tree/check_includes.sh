@@ -76,6 +76,7 @@ private 'oneapi/dnnl|dnnl' src/backends/onednn
 private 'tbb|oneapi/tbb' src/core/threads_tbb.cpp
 private pcre2 src/text/regex
 private utf8proc src/text
+private zlib formats/zip_directory.cpp
 private histedit tools/cli/line_editor.cpp
 
 # The environment is read in main alone; the library never prints, aborts or exits.
