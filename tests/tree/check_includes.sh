@@ -53,6 +53,7 @@ layer src/graph core weights graph
 layer simd core weights graph simd
 layer src/models core weights graph models
 layer src/runtime core weights graph models text formats backends runtime
+layer src/eval core weights graph models text formats runtime eval
 layer src/api core weights graph models text formats backends runtime api
 layer bench core formats weights graph simd bench
 

@@ -12,6 +12,8 @@
 
 #include <unistd.h>
 
+#include "progress.h"
+
 namespace cli {
 namespace {
 
@@ -20,9 +22,8 @@ moiety_type type_of(const std::string& name) {
   return name == "f16" ? MOIETY_TYPE_F16 : MOIETY_TYPE_DEFAULT;
 }
 
-bool show_progress(float done, void*) {
-  std::fprintf(stderr, "\r\033[Kloading [%-20.*s] %3.0f %%", static_cast<int>(done * 20), "####################", static_cast<double>(done * 100));
-  if (done >= 1) std::fputs("\r\033[K", stderr);
+bool show_progress(float done, void* progress) {
+  static_cast<Progress*>(progress)->show(static_cast<double>(done));
   return true;
 }
 
@@ -104,13 +105,14 @@ void Interrupt::reset() {
 
 ModelPtr load_model(const ModelFlags& flags, const Environment& environment, Interrupt& interrupt, bool show_configuration) {
   moiety_model_params params = flags.params(environment);
-  if (isatty(STDERR_FILENO)) params.progress = show_progress;
+  Progress progress("loading");
+  if (isatty(STDERR_FILENO)) params.progress = show_progress, params.progress_data = &progress;
   params.log = show_log;
   params.cancel = interrupt.token();
   moiety_model* model = nullptr;
   moiety_error error;
   const moiety_status status = moiety_model_load(flags.path.c_str(), &params, &model, &error);
-  if (status != MOIETY_OK && isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
+  progress.clear();
   check(status, error);
   ModelPtr owner(model);
   if (show_configuration) std::fputs(model_text(model, MOIETY_TEXT_CONFIGURATION).c_str(), stderr);

@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
   cli::add_inspect(app, action);
   cli::add_explain(app, env, action);
   cli::add_diff(app, env, action);
+  cli::add_eval(app, env, action);
   try {
     app.parse(arguments(argc, argv));
     return action();

@@ -1,0 +1,77 @@
+#!/bin/sh
+# moiety eval as a user types it: test_eval.sh MOIETY ROOT. Runs on the model that ships.
+set -u
+moiety=$1 root=$2
+model=$root/models/stories-12m
+[ -d "$model" ] || { echo "SKIP: no $model"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failures=0
+bad() { echo "FAIL: $*"; echo "  stdout: $(head -c 400 "$tmp/out")"; echo "  stderr: $(tail -c 400 "$tmp/err")"; failures=$((failures + 1)); }
+exits() {
+  wanted=$1
+  shift
+  "$moiety" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+  got=$?
+  [ "$got" = "$wanted" ] || bad "exit code $got, expected $wanted: $*"
+  if [ "$wanted" != 0 ]; then
+    [ -s "$tmp/err" ] || bad "no message: $*"
+    [ -s "$tmp/out" ] && bad "an answer of a command that failed: $*"
+  fi
+}
+err_has() { grep -q -- "$1" "$tmp/err" || bad "stderr lacks '$1'"; }
+out_has() { grep -q -- "$1" "$tmp/out" || bad "stdout lacks '$1'"; }
+
+exits 0 eval --help
+exits 2 eval
+exits 2 eval fly
+for part in ppl; do
+  exits 0 eval $part --help
+  for flag in --model -t, -c, --activations; do out_has "$flag"; done
+  exits 2 eval $part --no-such-flag
+done
+
+mkdir "$tmp/texts"
+printf 'Once upon a time, there was a young boy named Kurt. His boots were always muddy.\n' >"$tmp/texts/a.txt"
+printf 'Question: 3 + 4 = ?\nAnswer: 7\n\nQuestion: 9 + 9 = ?\nAnswer: 18\n' >"$tmp/texts/b.txt"
+
+exits 2 eval ppl -m "$model"
+exits 1 eval ppl -m "$model" "$tmp/none.txt"
+err_has none.txt
+exits 1 eval ppl -m "$tmp/none" "$tmp/texts"
+exits 1 eval ppl -m "$model" "$tmp/texts" --block 100000
+err_has 'block is 100000'
+exits 1 eval ppl -m "$model" "$tmp/texts" --block 8 --stride 9
+err_has 'stride is 9'
+: >"$tmp/empty.txt"
+exits 1 eval ppl -m "$model" "$tmp/empty.txt"
+err_has empty.txt
+exits 1 eval ppl -m "$root/tests/golden/olmoe-f32" "$tmp/texts"
+err_has tokenizer
+
+exits 0 eval ppl "$tmp/texts" sums="$tmp/texts/b.txt"   # the model that ships
+out_has '| a.txt '
+out_has '| sums '
+out_has 'all 3 together'
+exits 0 eval ppl -m "$model" --in "$tmp/texts/a.txt" --out "$tmp/texts/b.txt" --json
+for key in name set tokens bytes nats loss_base2 bits_per_byte perplexity; do out_has "\"$key\":"; done
+[ "$(grep -c '"name"' "$tmp/out")" = 2 ] || bad "expected two objects"
+
+# Stopped and resumed: the same answer; another run's file is refused.
+exits 0 eval ppl -m "$model" "$tmp/texts" --block 8 --json
+cp "$tmp/out" "$tmp/whole"
+exits 0 eval ppl -m "$model" "$tmp/texts" --block 8 --json --resume "$tmp/journal"
+cmp -s "$tmp/out" "$tmp/whole" || bad "other figures with --resume"
+lines=$(wc -l <"$tmp/journal")
+[ "$lines" -gt 4 ] || bad "a journal of $lines lines"
+size=$(wc -c <"$tmp/journal")
+head -c $((size / 2)) "$tmp/journal" >"$tmp/half"
+exits 0 eval ppl -m "$model" "$tmp/texts" --block 8 --json --resume "$tmp/half"
+cmp -s "$tmp/out" "$tmp/whole" || bad "other figures after going on"
+cmp -s "$tmp/half" "$tmp/journal" || bad "another journal after going on"
+exits 1 eval ppl -m "$model" "$tmp/texts" --block 9 --resume "$tmp/journal"
+err_has 'another run'
+exits 1 eval ppl -m "$model" "$tmp/texts" --resume "$tmp/texts/a.txt"
+err_has 'not a file of --resume'
+
+[ "$failures" = 0 ] || { echo "$failures failures"; exit 1; }

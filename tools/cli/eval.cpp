@@ -1,0 +1,12 @@
+#include "eval.h"
+
+namespace cli {
+
+void add_eval(CLI::App& app, const Environment& environment, Action& action) {
+  CLI::App* command = app.add_subcommand("eval", "Score models: perplexity");
+  command->require_subcommand(1);
+  command->footer("Help on a part: moiety eval PART --help");
+  add_eval_ppl(*command, environment, action);
+}
+
+}  // namespace cli
