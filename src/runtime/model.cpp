@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "graph/cost.h"
 #include "graph/gating.h"
 
 namespace moiety {
@@ -135,16 +136,7 @@ int64_t Model::parameters() const {
 }
 
 int64_t Model::active_parameters() const {
-  const Config& c = source_.config;
-  int64_t idle = 0;
-  for (const ExpertBank& bank : banks_) {
-    for (int e = c.active; e < bank.size(); ++e) {
-      const Expert& expert = bank.expert(e);
-      idle += (expert.gate ? expert.gate.elements() : 0) + expert.up.elements() + expert.down.elements();
-    }
-  }
-  const int64_t table = static_cast<int64_t>(c.vocab) * c.width;
-  return parameters() - idle - (c.tied_head ? 0 : table - c.width);
+  return static_cast<int64_t>(model_cost(graph_, context_).total.active);
 }
 
 std::vector<ExplainRow> Model::explain(int64_t tokens, int64_t context) const {

@@ -85,7 +85,7 @@ class Model {
   MemoryUse memory() const;
   std::map<std::string, size_t> bytes_by_type() const;  // "q4_0" -> bytes of weights
   int64_t parameters() const;                           // values of all weights
-  int64_t active_parameters() const;  // of those that one token uses: k of E experts, one row of the embedding
+  int64_t active_parameters() const;                    // of those that one token uses (graph/cost.h)
   // What a step of `tokens` rows at context length `context` runs, node by node.
   std::vector<ExplainRow> explain(int64_t tokens, int64_t context) const;
   // Lines for people: SIMD target, threads, backends, types, memory by class.

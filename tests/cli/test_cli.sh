@@ -127,6 +127,17 @@ cmp -s "$model/config.json" "$tmp/not.cache" || bad "a file that is no prompt ca
 exits 0 inspect -m "$model" --json
 out_has '"architecture": "olmoe"'
 out_has '"bytes_by_class"'
+for key in attention experts router head embedding norms total active_parameters flops_per_token; do out_has "\"$key\":"; done
+exits 0 inspect -m "$model"
+out_has '^  experts *parameters [0-9]* active [0-9]* '
+exits 0 inspect --config "$model/config.json" "$golden/llama-f32/config.json" --train-tokens 1e12
+out_has '^| olmoe-f32 | .* |$'
+[ "$(wc -l <"$tmp/out")" = 4 ] || bad "expected a table of two rows"
+exits 0 inspect --config "$model/config.json" --json
+out_has '"train_zflops"'
+exits 1 inspect --config "$model/config.json" "$golden/cases.json"
+err_has cases.json
+exits 2 inspect --config "$model/config.json" -m "$model"
 exits 0 inspect -m "$model" --tensors
 out_has 'embed_tokens'
 exits 0 explain -m "$model"

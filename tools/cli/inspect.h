@@ -1,0 +1,27 @@
+// The two halves of `moiety inspect`: a model's files, and configurations without weights.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "common.h"
+#include "graph/cost.h"
+#include "models/config.h"
+
+namespace cli {
+
+using Json = nlohmann::ordered_json;
+
+struct ConfigFlags {
+  std::vector<std::string> paths;
+  std::string type = "f16";
+  int context = 0;  // 0: 2048, or the model's own where that is less
+  int64_t vocabulary = 0;
+  double train_tokens = 300e9;
+  bool json = false;
+};
+
+int inspect_configs(const ConfigFlags& flags);  // the exit code
+int64_t cost_context(const ConfigFlags& flags, const moiety::Config& config);
+Json cost_json(const moiety::ModelCost& cost);  // by part, those that are there, and in all
+
+}  // namespace cli
