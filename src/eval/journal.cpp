@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "graph/fingerprint.h"
 
 namespace moiety::eval {
 namespace {
@@ -102,12 +103,7 @@ RunId& RunId::add(std::string_view bytes) {
 }
 
 RunId& RunId::add(const Model& model) {
-  add(model.name()).add(model.config().architecture).add(static_cast<double>(model.parameters()));
-  for (const auto& file : model.store().files()) {
-    std::error_code code;
-    add(file->name()).add(static_cast<double>(file->size()));
-    add(std::to_string(fs::last_write_time(file->path(), code).time_since_epoch().count()));
-  }
+  add(fmt::format("{:016x}", fingerprint(model.graph())));
   const PlanOptions& plan = model.plan_options();
   add(static_cast<double>(plan.activations)).add(dtype_info(plan.key_type).name).add(dtype_info(plan.value_type).name);
   for (const Backend* backend : model.backends()) add(backend->name()).add(backend->target());

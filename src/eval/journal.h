@@ -46,7 +46,7 @@ class RunId {
  public:
   RunId& add(std::string_view bytes);
   RunId& add(double value) { return add(fmt::format("{} ", value)); }
-  RunId& add(const Model& model);  // its name, its shape, its files' sizes and times, how it computes
+  RunId& add(const Model& model);  // what it computes, and how
   uint64_t value() const { return hash_; }
 
  private:

@@ -39,7 +39,8 @@ void score_text(Scorer& scorer, std::span<const int32_t> ids, std::optional<int3
     const std::vector<double>* kept = journal.find(name);
     if (!kept) {
       const size_t begin = to > block && options.stride < options.block ? to - block : from;
-      const auto logprobs = scorer.score(std::span(text).subspan(begin, to + 1 - begin), from + 1 - begin, cancel);
+      const auto logprobs =
+          scorer.score(std::span(text).subspan(begin, to + 1 - begin), from + 1 - begin, block, cancel);
       double nats = 0;
       for (double p : logprobs) nats -= p;
       kept = &journal.add(name, {nats, static_cast<double>(logprobs.size())});

@@ -19,19 +19,19 @@ class Scorer {
   size_t longest() const { return static_cast<size_t>(session_.capacity()) + 1; }
 
   // Log-probability of sequence[i] for i in [first, size), first >= 1. What the sequence shares with the one before is
-  // not run again. Throws Error kInvalidArgument, kContextFull, kNumeric, kCancelled.
-  std::vector<double> score(std::span<const int32_t> sequence, size_t first, const CancelToken* cancel = nullptr);
+  // not run again, except where gates look at whole groups: there the sequence is a group, filled up with pads to
+  // `padded` tokens that are run (fewer: no pads). Throws Error kInvalidArgument, kContextFull, kNumeric, kCancelled.
+  std::vector<double> score(std::span<const int32_t> sequence, size_t first, size_t padded = 0,
+                            const CancelToken* cancel = nullptr);
 
-  // Sees every row of logits that score() computes; `position` is that of the token before.
-  void set_logits_sink(LogitsSink sink) { sink_ = std::move(sink); }
   Scheduler& scheduler() { return scheduler_; }
-  Session& session() { return session_; }
 
  private:
+  void submit(std::span<const int32_t> input, size_t first, size_t padded, const LogitsSink& sink);
+
   const Model& model_;
   Session session_;
   Scheduler scheduler_;
-  LogitsSink sink_;
 };
 
 // log(sum(exp(logits))) in double; not finite if a logit is not.
