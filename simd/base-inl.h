@@ -23,7 +23,7 @@ inline constexpr DI16 di16;
 using VI = hn::Vec<DI>;
 using VF = hn::Vec<DF>;
 using V16 = hn::Vec<D16>;
-inline constexpr int kParts = static_cast<int>(8 / hn::MaxLanes(df));     // vectors of 8 lanes
+inline constexpr int kParts = static_cast<int>(8 / hn::MaxLanes(df));      // vectors of 8 lanes
 inline constexpr int kParts16 = static_cast<int>(16 / hn::MaxLanes(d16));  // vectors of 16 floats
 inline constexpr size_t kPart = hn::MaxLanes(df);
 

@@ -21,39 +21,66 @@ struct LaneStarts {
 
 // A group of activations, spread as [block][row].
 template <class T>
-struct GroupActs {
-  const int8_t* codes;
+class GroupActs {
+ public:
   V16 scales[kSlices], block_sums[kSlices];  // block_sums: the sum of a block times its scale (kMin)
-  VQ zero[2][kSlices];                       // kZero times the sums of the halves; without groups of 16, of the block
-  VQ sums[2][kSlices];                       // of the halves (kMin and kGroup16)
+  VQ seeds[2][kSlices];                      // [block][4]: -kZero times the sums of 4 codes; kGroup16: for each half
+  VQ sums[kSlices];                          // [block][row]: those of the halves in 16 bits each (kMin and kGroup16)
 
-  HWY_INLINE GroupActs(const int8_t* codes_, const float* scales_, const int32_t* first, const int32_t* last)
-      : codes(codes_) {
-    HWY_ALIGN int32_t scaled[2][8];
+  HWY_INLINE GroupActs(const int8_t* codes, const float* scales_, const int32_t* first, const int32_t* last)
+      : codes_(codes) {
     HWY_ALIGN float block_sum[8];
+    HWY_ALIGN int32_t pair[8];
     const I8 a0 = load_i8(first), a1 = load_i8(last);
     const F8 factor = load_f8(scales_);
     for (int p = 0; p < kParts; ++p) {
       const size_t at = static_cast<size_t>(p) * kPart;
-      const VI sum = hn::Add(a0.v[p], a1.v[p]), zero_point = hn::Set(di, T::kZero);
-      hn::Store(hn::Mul(T::kGroup16 ? a0.v[p] : sum, zero_point), di, scaled[0] + at);
-      hn::Store(hn::Mul(a1.v[p], zero_point), di, scaled[1] + at);
-      hn::Store(hn::Mul(factor.v[p], hn::ConvertTo(df, sum)), df, block_sum + at);
+      hn::Store(hn::Mul(factor.v[p], hn::ConvertTo(df, hn::Add(a0.v[p], a1.v[p]))), df, block_sum + at);
+      hn::Store(hn::Or(hn::And(a0.v[p], hn::Set(di, 0xffff)), hn::ShiftLeft<16>(a1.v[p])), di, pair + at);
+    }
+    if constexpr (kStored) {
+      for (int half = 0; half < 2; ++half) {
+        for (int s = 0; s < kSlices; ++s) stored_[half][s] = hn::BitCast(dc, gathered<T>(codes + 128 * half, s));
+      }
     }
     for (int s = 0; s < kSlices; ++s) {
-      scales[s] = for_each_row(d16, scales_, s);
+      scales[s] = for_each_row<T>(d16, scales_, s);
       if constexpr (T::kZero != 0) {
-        zero[0][s] = for_each_row(di16, scaled[0], s);
-        if constexpr (T::kGroup16) zero[1][s] = for_each_row(di16, scaled[1], s);
+        const VB zero = hn::Set(db, T::kZero);
+        const VQ sum = dot4<true>(di16, hn::Zero(di16), zero, half(0, s));
+        if constexpr (T::kGroup16) {
+          seeds[0][s] = hn::Neg(sum);
+          seeds[1][s] = hn::Neg(dot4<true>(di16, hn::Zero(di16), zero, half(1, s)));
+        } else {
+          seeds[0][s] = hn::Neg(dot4<true>(di16, sum, zero, half(1, s)));
+        }
       }
       if constexpr (T::kMin && T::kGroup16) {
-        sums[0][s] = for_each_row(di16, first, s);
-        sums[1][s] = for_each_row(di16, last, s);
+        sums[s] = for_each_row<T>(di16, pair, s);
       } else if constexpr (T::kMin) {
-        block_sums[s] = for_each_row(d16, block_sum, s);
+        block_sums[s] = for_each_row<T>(d16, block_sum, s);
       }
     }
   }
+
+  // The first or last 16 codes of each block of a slice.
+  HWY_INLINE hn::Vec<DC> half(int half, int slice) const {
+    if constexpr (kStored)
+      return stored_[half][slice];
+    else
+      return hn::LoadU(dc, codes_ + 128 * half + static_cast<size_t>(slice) * hn::MaxLanes(dc));
+  }
+  HWY_INLINE VQ seed(int half, int slice) const {
+    if constexpr (T::kZero != 0)
+      return seeds[half][slice];
+    else
+      return hn::Zero(di16);
+  }
+
+ private:
+  static constexpr bool kStored = T::block(0, kAcross - 1) != kAcross - 1;  // blocks are not in their order
+  const int8_t* codes_;
+  hn::Vec<DC> stored_[2][kSlices];
 };
 
 // Dot products of 4 rows, 4 partial sums a block each, to [block][row].
@@ -65,38 +92,53 @@ MOIETY_STEP VQ sum_quads(const VQ rows[4]) {
   const auto x = pairs(rows[0], rows[1]), y = pairs(rows[2], rows[3]);
   return hn::Add(hn::BitCast(di16, hn::InterleaveLower(dl, x, y)), hn::BitCast(di16, hn::InterleaveUpper(dl, x, y)));
 }
+// The same for sums that, even in pairs, fit 16 bits: [block][row] pairs of int16 whose sums are the dot products.
+template <class V>
+HWY_INLINE V pack_quads(const V rows[4]) {
+  const V one = hn::Set(di16, 0x00010001);
+  return pack(di16, dot2(di16, pack(di16, rows[0], rows[1]), one), dot2(di16, pack(di16, rows[2], rows[3]), one));
+}
+template <class T>
+inline constexpr bool kPacked = kHasPack&& T::kMost * 127 * (T::kGroup16 ? 8 : 16) <= 32767;
+
+// The dot products of a slice for 4 rows: [block][row], of the codes times the sub-scales if the type has any.
+template <class T>
+MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice) {
+  const auto first = x.half(0, slice), last = x.half(1, slice);
+  VQ sums[4], last_sums[4];
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) {
+    const Halves w = T::codes(rows[r], slice);
+    sums[r] = dot4<T::kSmall>(di16, x.seed(0, slice), w.first, first);
+    if constexpr (T::kGroup16) {
+      last_sums[r] = dot4<T::kSmall>(di16, x.seed(1, slice), w.last, last);
+    } else {
+      sums[r] = dot4<T::kSmall>(di16, sums[r], w.last, last);
+    }
+  }
+  if constexpr (kPacked<T> && T::kGroup16) {
+    return dot2(di16, dot2(di16, pack_quads(sums), s.sub[0][slice]), pack_quads(last_sums), s.sub[1][slice]);
+  } else if constexpr (kPacked<T>) {
+    return dot2(di16, pack_quads(sums), hn::Set(di16, 0x00010001));
+  } else if constexpr (T::kGroup16) {
+    return hn::Add(hn::Mul(sum_quads(sums), hn::ShiftRight<16>(s.sub[0][slice])),
+                   hn::Mul(sum_quads(last_sums), hn::ShiftRight<16>(s.sub[1][slice])));
+  } else {
+    return sum_quads(sums);
+  }
+}
 
 // Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
 template <class T>
 MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc) {
   GroupScales s;
   T::scales(rows, s);
+  const typename T::Row row[4] = {T::row(rows.at[0]), T::row(rows.at[1]), T::row(rows.at[2]), T::row(rows.at[3])};
 #pragma GCC unroll 8
   for (int i = 0; i < kSlices; ++i) {
-    const hn::Repartition<int8_t, D16> dc;
-    const auto first = hn::LoadU(dc, x.codes + static_cast<size_t>(i) * hn::MaxLanes(dc));
-    const auto last = hn::LoadU(dc, x.codes + 128 + static_cast<size_t>(i) * hn::MaxLanes(dc));
-    VQ dots[4], last_dots[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) {
-      const Halves w = T::codes(rows.at[r], i);
-      dots[r] = dot4<T::kSmall>(di16, hn::Zero(di16), w.first, first);
-      if constexpr (T::kGroup16) {
-        last_dots[r] = dot4<T::kSmall>(di16, hn::Zero(di16), w.last, last);
-      } else {
-        dots[r] = dot4<T::kSmall>(di16, dots[r], w.last, last);
-      }
-    }
-    VQ total = sum_quads(dots);
-    if constexpr (T::kZero != 0) total = hn::Sub(total, x.zero[0][i]);
-    if constexpr (T::kGroup16) {
-      VQ upper = sum_quads(last_dots);
-      if constexpr (T::kZero != 0) upper = hn::Sub(upper, x.zero[1][i]);
-      total = hn::Add(hn::Mul(total, s.sub[0][i]), hn::Mul(upper, s.sub[1][i]));
-    }
-    acc[i] = hn::MulAdd(hn::ConvertTo(d16, total), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
+    acc[i] = hn::MulAdd(hn::ConvertTo(d16, dots<T>(row, x, s, i)), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
     if constexpr (T::kMin && T::kGroup16) {
-      const VQ m = hn::Add(hn::Mul(s.sub_mins[0][i], x.sums[0][i]), hn::Mul(s.sub_mins[1][i], x.sums[1][i]));
+      const VQ m = dot2(di16, s.sub_mins[i], x.sums[i]);
       acc[i] = hn::NegMulAdd(hn::Mul(s.wm[i], x.scales[i]), hn::ConvertTo(d16, m), acc[i]);
     } else if constexpr (T::kMin) {
       acc[i] = hn::NegMulAdd(s.wm[i], x.block_sums[i], acc[i]);
@@ -105,12 +147,16 @@ MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc
 }
 
 // The fixed tree over the 8 blocks, for 4 rows.
+template <class T>
 HWY_INLINE hn::Vec<decltype(df1)> sum_lanes(const V16* acc) {
-  HWY_ALIGN float lanes[8 * 4];
-  for (int i = 0; i < kSlices; ++i) hn::Store(acc[i], d16, lanes + static_cast<size_t>(i) * kQuadLanes);
-  hn::Vec<decltype(df1)> sum[4];
-  for (int i = 0; i < 4; ++i) sum[i] = hn::Add(hn::Load(df1, lanes + 4 * i), hn::Load(df1, lanes + 4 * (i + 4)));
-  return hn::Add(hn::Add(sum[0], sum[2]), hn::Add(sum[1], sum[3]));
+  HWY_ALIGN float stored[8 * 4];
+  hn::Vec<decltype(df1)> lanes[8];
+  for (int i = 0; i < kSlices; ++i) hn::Store(acc[i], d16, stored + static_cast<size_t>(i) * kQuadLanes);
+  for (int i = 0; i < 8; ++i) lanes[T::block(i / kAcross, i % kAcross)] = hn::Load(df1, stored + 4 * i);
+  for (int half = 4; half; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = hn::Add(lanes[i], lanes[i + half]);
+  }
+  return lanes[0];
 }
 
 // The blocks behind the last whole group of 4 rows, padded with zeros to a group. Only types with blocks of 32.
@@ -138,7 +184,7 @@ HWY_INLINE void advance(QuadRows& quad, size_t bytes) {
   for (const uint8_t*& at : quad.at) at += bytes;
 }
 
-inline constexpr int kQuads = kAcross == 4 ? 2 : 1;  // quads that share the activations: what the registers hold
+inline constexpr int kQuads = kAcross == 4 ? 4 : 1;  // quads that share the activations: what the registers hold
 
 template <class T>
 void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
@@ -171,7 +217,7 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
     }
     for (int q = 0; q < kQuads && r + 4 * q < rows; ++q) {
       HWY_ALIGN float sums[4];
-      hn::Store(sum_lanes(acc[q]), df1, sums);
+      hn::Store(sum_lanes<T>(acc[q]), df1, sums);
       const int64_t left = rows - r - 4 * q;
       __builtin_memcpy(y + r + 4 * q, sums, static_cast<size_t>(left < 4 ? left : 4) * sizeof(float));
     }
@@ -197,15 +243,17 @@ MOIETY_STEP void unpack_group(const QuadRows& quad, int count, int row, const in
                               const Int8Panel& panel) {
   GroupScales s;
   T::scales(quad, s);
+  const typename T::Row rows[4] = {T::row(quad.at[0]), T::row(quad.at[1]), T::row(quad.at[2]), T::row(quad.at[3])};
   for (int i = 0; i < kSlices; ++i) {
     VQ first[4], last[4], column[4];
     for (int r = 0; r < 4; ++r) {
-      const Halves w = T::codes(quad.at[r], i);
+      const Halves w = T::codes(rows[r], i);
       first[r] = hn::BitCast(di16, w.first), last[r] = hn::BitCast(di16, w.last);
     }
     HWY_ALIGN int32_t nowhere[4];
     const auto store = [&](auto d, auto x, auto* base, int64_t stride) {
-      store_lanes(d, x, i * kAcross, [&](int block) {
+      store_lanes(d, x, 0, [&](int lane) {
+        const int block = T::block(i, lane);
         return block < count ? base + position[block] * stride + row : reinterpret_cast<decltype(base)>(nowhere);
       });
     };
@@ -217,10 +265,8 @@ MOIETY_STEP void unpack_group(const QuadRows& quad, int count, int row, const in
     store(d16, s.ws[i], panel.scales, 16);
     if constexpr (T::kMin) store(d16, s.wm[i], panel.mins, 16);
     if constexpr (T::kGroup16) {
-      for (int half = 0; half < 2; ++half) {
-        store(di16, s.sub[half][i], panel.sub + half * 16, 32);
-        if constexpr (T::kMin) store(di16, s.sub_mins[half][i], panel.sub_mins + half * 16, 32);
-      }
+      for (int half = 0; half < 2; ++half) store(di16, hn::ShiftRight<16>(s.sub[half][i]), panel.sub + half * 16, 32);
+      if constexpr (T::kMin) store(di16, s.sub_mins[i], panel.sub_mins, 16);
     }
   }
 }
@@ -305,9 +351,8 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
         const V16 wm = hn::LoadU(d16, panel.mins + at * 16 + r0);
         for (int t = 0; t < kTokens; ++t) {
           if constexpr (T::kGroup16) {
-            const V m0 = hn::LoadU(di16, panel.sub_mins + at * 32 + r0),
-                    m1 = hn::LoadU(di16, panel.sub_mins + at * 32 + 16 + r0);
-            const V m = hn::Add(hn::Mul(m0, hn::Set(di16, first[t])), hn::Mul(m1, hn::Set(di16, last[t])));
+            const V m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16 + r0),
+                             hn::Set(di16, (first[t] & 0xffff) | last[t] << 16));
             acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
           } else {
             const float block_sum = scales[t] * static_cast<float>(first[t] + last[t]);

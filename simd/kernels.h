@@ -42,9 +42,9 @@ struct Int8Panel {
   float* scales;      // [K/32][16]
   float* mins;        // [K/32][16], to be subtracted times the sum of the block
   int32_t* sub;       // [K/32][2][16] integer scales of the two halves (types with groups of 16)
-  int32_t* sub_mins;  // [K/32][2][16]
+  int32_t* sub_mins;  // [K/32][16], those of both halves in 16 bits each
 };
-inline constexpr size_t kPanelBlockBytes = 512 + 64 * 6;  // of an Int8Panel, a block of 32
+inline constexpr size_t kPanelBlockBytes = 512 + 64 * 5;  // of an Int8Panel, a block of 32
 
 struct Int8Kernels {
   // y[r] = dot(row r of the weights, x) for r < rows. next: what the caller reads afterwards, to be prefetched; null:

@@ -28,7 +28,7 @@ Int8Panel int8_panel(std::byte* at, int64_t k) {
   const int64_t blocks = k / 32;
   auto* sub = reinterpret_cast<int32_t*>(at + blocks * 512);
   auto* sub_mins = sub + blocks * 32;
-  auto* scales = reinterpret_cast<float*>(sub_mins + blocks * 32);
+  auto* scales = reinterpret_cast<float*>(sub_mins + blocks * 16);
   return {reinterpret_cast<uint8_t*>(at), scales, scales + blocks * 16, sub, sub_mins};
 }
 

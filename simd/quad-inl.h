@@ -4,11 +4,11 @@
 #pragma once
 
 #include "core/blocks.h"
-#include "simd/base-inl.h"
+#include "simd/dot-inl.h"
 
-// Steps that are worth a call of their own where every operation is emulated by a loop: the compilers take minutes
+// Steps that are worth a call of their own where an operation is a loop or checked: the compilers take minutes
 // otherwise.
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_IS_ASAN || HWY_IS_TSAN
 #define MOIETY_STEP inline HWY_NOINLINE
 #else
 #define MOIETY_STEP HWY_INLINE
@@ -18,8 +18,10 @@ namespace moiety::simd::MOIETY_LEVEL {
 
 using DB = hn::Repartition<uint8_t, D16>;   // [block][16] codes
 using DW = hn::Repartition<uint32_t, D16>;  // the same bits
+using DC = hn::Repartition<int8_t, D16>;    // signed
 inline constexpr DB db;
 inline constexpr DW dw;
+inline constexpr DC dc;
 using VB = hn::Vec<DB>;
 using VQ = hn::Vec<DI16>;                                                // [block][row] int32
 inline constexpr int kAcross = static_cast<int>(hn::MaxLanes(db) / 16);  // blocks in a vector
@@ -40,10 +42,10 @@ struct Halves {
   VB first, last;
 };
 // The scales of a group, [slice] vectors of [block][row]; types with groups of 16: ws is the common factor, sub the
-// integer scales of the halves.
+// integer scales of the halves, each twice in 16 bits, sub_mins those of both halves in 16 bits each.
 struct GroupScales {
   V16 ws[kSlices], wm[kSlices];
-  VQ sub[2][kSlices], sub_mins[2][kSlices];
+  VQ sub[2][kSlices], sub_mins[kSlices];
 };
 // Where the group lies in each row of the quad.
 struct QuadRows {
@@ -51,15 +53,41 @@ struct QuadRows {
 };
 
 // 16 bytes from at, at + stride, ... in lanes.
-template <class D>
-HWY_INLINE hn::Vec<D> strided(D d, const uint8_t* at, size_t stride) {
+template <size_t stride, class D>
+HWY_INLINE hn::Vec<D> strided(D d, const uint8_t* at) {
   if constexpr (hn::MaxLanes(D()) == 16) {
     return hn::LoadU(d, at);
   } else {
     const hn::Half<D> half;
-    return hn::Combine(d, strided(half, at + stride * (hn::MaxLanes(D()) / 32), stride), strided(half, at, stride));
+    constexpr size_t kBlocks = hn::MaxLanes(D()) / 32;
+    return hn::Combine(d, strided<stride>(half, at + stride * kBlocks), strided<stride>(half, at));
   }
 }
+
+#if defined(__AVX512BW__)
+// The words that are wanted of two pieces of 64 bytes, the second one `behind` bytes behind the first.
+struct WordIndex {
+  alignas(64) uint16_t at[32];
+  // byte: counted from the first piece, where word i of 32 lies
+  template <class Byte>
+  constexpr WordIndex(size_t behind, const Byte& byte) : at() {
+    for (size_t i = 0; i < 32; ++i) at[i] = static_cast<uint16_t>((byte(i) < 64 ? byte(i) : byte(i) - behind + 64) / 2);
+  }
+};
+// The same for 4 blocks, `offset` into each, from two loads that lie inside the blocks.
+template <size_t stride>
+inline constexpr bool kTwoLoads = stride % 2 == 0 && 4 * stride >= 64 && 4 * stride <= 128;
+template <size_t stride, size_t offset>
+HWY_INLINE VB strided4(const uint8_t* blocks) {
+  if constexpr (kTwoLoads<stride>) {
+    constexpr size_t kBehind = 4 * stride - 64;
+    static constexpr WordIndex kIndex(kBehind, [](size_t i) { return offset + i / 8 * stride + i % 8 * 2; });
+    return take_words(hn::LoadU(db, blocks), hn::LoadU(db, blocks + kBehind), kIndex.at);
+  } else {
+    return strided<stride>(db, blocks + offset);
+  }
+}
+#endif
 
 HWY_INLINE VB masked(VB x, uint8_t mask) { return hn::And(x, hn::Set(db, mask)); }
 HWY_INLINE VB shifted_right(VB x, int bits) {
@@ -105,17 +133,40 @@ HWY_INLINE V16 for_each_block(hn::Vec<decltype(df1)> rows) {
   hn::Store(rows, df1, four);
   return hn::LoadDup128(d16, four);
 }
+// Which block of the group a lane holds, for every row.
+template <class T>
+struct BlockIndex {
+  int32_t at[kSlices][4 * kAcross];
+  constexpr BlockIndex() : at() {
+    for (int s = 0; s < kSlices; ++s) {
+      for (int i = 0; i < 4 * kAcross; ++i) at[s][i] = T::block(s, i / 4);
+    }
+  }
+};
 // 8 numbers, one a block: those of a slice, for every row.
-template <class D, class T>
-HWY_INLINE hn::Vec<D> for_each_row(D d, const T* blocks, int slice) {
+template <class T, class D, class N>
+HWY_INLINE hn::Vec<D> for_each_row(D d, const N* blocks, int slice) {
   if constexpr (hn::MaxLanes(D()) == 4) {
-    return hn::Set(d, blocks[slice]);
+    return hn::Set(d, blocks[T::block(slice, 0)]);
   } else if constexpr (hn::MaxLanes(D()) == 16) {
-    HWY_ALIGN static constexpr int32_t kIndex[16] = {0, 0, 0, 0, 5, 5, 5, 5, 10, 10, 10, 10, 15, 15, 15, 15};
-    return hn::TableLookupLanes(hn::LoadDup128(d, blocks + 4 * slice), hn::SetTableIndices(d, kIndex));
+    static constexpr BlockIndex<T> kIndex;
+    const auto all = hn::ZeroExtendVector(d, hn::LoadU(hn::Half<D>(), blocks));
+    return hn::TableLookupLanes(all, hn::SetTableIndices(d, kIndex.at[slice]));
   } else {
     const hn::Half<D> half;
-    return hn::Combine(d, hn::Set(half, blocks[2 * slice + 1]), hn::Set(half, blocks[2 * slice]));
+    return hn::Combine(d, hn::Set(half, blocks[T::block(slice, 1)]), hn::Set(half, blocks[T::block(slice, 0)]));
+  }
+}
+
+// 16 bytes of each of the slice's blocks; at: those of block 0.
+template <class T, int first = 0, class D = DB>
+HWY_INLINE hn::Vec<D> gathered(const int8_t* at, int slice) {
+  if constexpr (hn::MaxLanes(D()) == 16) {
+    return hn::LoadU(D(), reinterpret_cast<const uint8_t*>(at) + 16 * T::block(slice, first));
+  } else {
+    using Half = hn::Half<D>;
+    constexpr int kBlocks = static_cast<int>(hn::MaxLanes(D()) / 32);
+    return hn::Combine(D(), gathered<T, first + kBlocks, Half>(at, slice), gathered<T, first, Half>(at, slice));
   }
 }
 
@@ -149,7 +200,20 @@ HWY_INLINE void halves_to_floats(const uint64_t* words, V16* out) {
   }
 }
 // The fp16 numbers at `offset` of 8 blocks of `stride` bytes.
-MOIETY_STEP void strided_halves(const QuadRows& rows, size_t offset, size_t stride, V16* out) {
+template <size_t offset, size_t stride>
+MOIETY_STEP void strided_halves(const QuadRows& rows, V16* out) {
+#if defined(__AVX512BW__)
+  if constexpr (kTwoLoads<stride> && offset + 3 * stride + 2 <= 64) {  // strided4's first load has them
+    static constexpr WordIndex kIndex(64, [](size_t i) { return offset + i / 4 % 4 * stride + i % 2 * 64; });
+    for (size_t s = 0; s < 2; ++s) {
+      const auto piece = [&](int r) HWY_ATTR { return hn::LoadU(db, rows.at[r] + s * 4 * stride); };
+      const auto pair = [&](int r) HWY_ATTR { return hn::BitCast(dw, take_words(piece(r), piece(r + 1), kIndex.at)); };
+      const hn::Rebind<hwy::float16_t, D16> dh;
+      out[s] = hn::PromoteTo(d16, hn::BitCast(dh, hn::LowerHalf(hn::Half<DW>(), hn::OddEven(pair(2), pair(0)))));
+    }
+    return;
+  }
+#endif
   HWY_ALIGN uint64_t words[8];
   for (size_t b = 0; b < 8; ++b) {
     uint64_t word = 0;
@@ -192,14 +256,75 @@ MOIETY_STEP void bytes_by_row(const VB1 rows[4], VB1 out[4]) {
   out[2] = hn::BitCast(db1, hn::InterleaveLower(dh1, b, e));
   out[3] = hn::BitCast(db1, hn::InterleaveUpper(dh1, b, e));
 }
-// Scales of the groups of 16, bytes 2b and 2b + 1 of [byte][row], to those of first and last halves.
+// ---- the scales of groups of 16: byte 2b + half of a row's 16 belongs to a half of block b -------------------------
+
+// 16 bytes of each of 4 rows, after f(d, bytes of a row): [row][16] in one vector, or [byte][row] in 4.
+template <int across = kAcross>
+struct RowBytes {
+  VB1 v[4];
+  template <class F>
+  HWY_INLINE RowBytes(const QuadRows& rows, size_t offset, const F& f) {
+    VB1 row[4];
+    for (int r = 0; r < 4; ++r) row[r] = f(db1, hn::LoadU(db1, rows.at[r] + offset));
+    bytes_by_row(row, v);
+  }
+  // Lanes of 16 bytes, those of two blocks, the slice's one among them.
+  template <class T>
+  HWY_INLINE VB blocks(int slice) const {
+    HWY_ALIGN uint8_t bytes[16 * kAcross];
+    for (int i = 0; i < kAcross; ++i) hn::Store(v[T::block(slice, i) / 2], db1, bytes + 16 * i);
+    return hn::Load(db, bytes);
+  }
+};
+template <>
+struct RowBytes<4> {
+  VB v;
+  template <class F>
+  HWY_INLINE RowBytes(const QuadRows& rows, size_t offset, const F& f) {
+    const auto row = [&](int r) { return hn::LoadU(db1, rows.at[r] + offset); };
+    const hn::Half<DB> half;
+    v = f(db, hn::Combine(db, hn::Combine(half, row(3), row(2)), hn::Combine(half, row(1), row(0))));
+  }
+  template <class T>
+  HWY_INLINE VB blocks(int slice) const {
+    static constexpr auto kIndex = [] {
+      BlockIndex<T> index;
+      for (auto& s : index.at) {
+        for (int i = 0; i < 16; ++i) s[i] = i % 4 * 4 + s[i] / 2;
+      }
+      return index;
+    }();
+    return hn::BitCast(db, hn::TableLookupLanes(hn::BitCast(dw, v), hn::SetTableIndices(dw, kIndex.at[slice])));
+  }
+};
+// Of RowBytes::blocks(), the bytes of halves `low` and `high` as a pair of int16: bytes in the words' upper ends (to be
+// shifted down with their sign) or lower ones.
 template <class T>
-HWY_INLINE void split_halves(const VB1 bytes[4], VQ* first, VQ* last) {
-  const auto w = [&](int i) { return hn::BitCast(dw1, bytes[i]); };
-  const auto even = [&](int i) { return hn::BitCast(db1, hn::ConcatEven(dw1, w(i + 1), w(i))); };
-  const auto odd = [&](int i) { return hn::BitCast(db1, hn::ConcatOdd(dw1, w(i + 1), w(i))); };
-  widened<T>(even(0), even(2), first);
-  widened<T>(odd(0), odd(2), last);
+struct PairIndex {
+  alignas(64) uint8_t at[kSlices][16 * kAcross];
+  constexpr PairIndex(int low, int high, bool upper) : at() {
+    for (int s = 0; s < kSlices; ++s) {
+      for (int i = 0; i < 16 * kAcross; ++i) {
+        const int row = i / 4 % 4, byte = T::block(s, i / 16) % 2 * 2 + (i & 2 ? high : low);
+        at[s][i] = static_cast<uint8_t>((i & 1) != upper ? 0x80 : kAcross == 4 ? 4 * row + byte : 4 * byte + row);
+      }
+    }
+  }
+};
+template <class T, int low, int high, bool is_signed>
+MOIETY_STEP void pairs(const RowBytes<>& bytes, VQ* out) {
+  static constexpr PairIndex<T> kIndex(low, high, is_signed);
+  const hn::Repartition<int16_t, DB> dh;
+  for (int s = 0; s < kSlices; ++s) {
+    const VB x = hn::TableLookupBytesOr0(bytes.template blocks<T>(s), hn::Load(db, kIndex.at[s]));
+    out[s] = hn::BitCast(di16, hn::BitCast(dh, x));
+    if constexpr (is_signed) out[s] = hn::BitCast(di16, hn::ShiftRight<8>(hn::BitCast(dh, x)));
+  }
+}
+template <class T, bool is_signed>
+HWY_INLINE void sub_scales(const RowBytes<>& bytes, GroupScales& s) {
+  pairs<T, 0, 0, is_signed>(bytes, s.sub[0]);
+  pairs<T, 1, 1, is_signed>(bytes, s.sub[1]);
 }
 HWY_INLINE void times(const VQ* x, hn::Vec<decltype(df1)> factor, V16* out) {
   const V16 factors = for_each_block(factor);

@@ -1,6 +1,7 @@
 // What the int8 kernels must know of each quantised type, here alone: a slice's codes as unsigned bytes (value +
-// kZero), and the scales of a group of 8 blocks for 4 rows. kGroup16: integer sub-scales for each half of a block.
-// kMin: a minimum is subtracted. kBlocks: blocks of 32 in one of the type's own blocks. kSmall: codes below 128.
+// kZero, |value| <= kMost), and the scales of a group of 8 blocks for 4 rows. kGroup16: integer sub-scales for each
+// half of a block. kMin: a minimum is subtracted. kBlocks: blocks of 32 in one of the type's own blocks. kSmall: codes
+// below 128. block(slice, lane): the block that a lane of a slice holds. Row: what the slices of a row's group share.
 #pragma once
 
 #include "simd/quad-inl.h"
@@ -14,43 +15,52 @@ HWY_INLINE const B& block_at(const uint8_t* group) {
 
 // ---- blocks of 32 with a scale each ----------------------------------------------------------------------------
 
-template <class B, int zero, bool small>
-struct Plain {
+struct InOrder {
+  static constexpr int block(int slice, int lane) { return slice * kAcross + lane; }
+  using Row = const uint8_t*;
+  static HWY_INLINE Row row(const uint8_t* group) { return group; }
+};
+
+template <class B, int zero, int most>
+struct Plain : InOrder {
   using Block = B;
-  static constexpr int kBlocks = 1, kZero = zero;
-  static constexpr bool kGroup16 = false, kMin = false, kSmall = small;
-  static HWY_INLINE const uint8_t* first_block(const uint8_t* group, int slice) {
-    return group + static_cast<size_t>(slice * kAcross) * sizeof(B);
-  }
+  static constexpr int kBlocks = 1, kZero = zero, kMost = most;
+  static constexpr bool kGroup16 = false, kMin = false, kSmall = most + zero < 128;
   // 16 bytes at `offset` of each block of the slice.
-  static HWY_INLINE VB pieces(const uint8_t* group, int slice, size_t offset) {
-    return strided(db, first_block(group, slice) + offset, sizeof(B));
+  template <size_t offset>
+  static HWY_INLINE VB pieces(const uint8_t* group, int slice) {
+    const uint8_t* at = group + static_cast<size_t>(slice * kAcross) * sizeof(B);
+#if defined(__AVX512BW__)
+    return strided4<sizeof(B), offset>(at);
+#else
+    return strided<sizeof(B)>(db, at + offset);
+#endif
   }
   static MOIETY_STEP Halves nibbles(const uint8_t* group, int slice) {
-    const VB x = pieces(group, slice, offsetof(B, q));
+    const VB x = pieces<offsetof(B, q)>(group, slice);
     return {low_nibbles(x), high_nibbles(x)};
   }
   static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) {
-    strided_halves(rows, offsetof(B, d), sizeof(B), s.ws);
+    strided_halves<offsetof(B, d), sizeof(B)>(rows, s.ws);
   }
 };
-struct TypeQ8_0 : Plain<BlockQ8_0, 128, false> {
+struct TypeQ8_0 : Plain<BlockQ8_0, 128, 128> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const VB flip = hn::Set(db, 128);
-    return {hn::Xor(pieces(group, slice, offsetof(Block, q)), flip),
-            hn::Xor(pieces(group, slice, offsetof(Block, q) + 16), flip)};
+    return {hn::Xor(pieces<offsetof(Block, q)>(group, slice), flip),
+            hn::Xor(pieces<offsetof(Block, q) + 16>(group, slice), flip)};
   }
 };
-struct TypeQ4_0 : Plain<BlockQ4_0, 8, true> {
+struct TypeQ4_0 : Plain<BlockQ4_0, 8, 8> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) { return nibbles(group, slice); }
 };
-struct TypeIQ4_NL : Plain<BlockIQ4_NL, 128, false> {
+struct TypeIQ4_NL : Plain<BlockIQ4_NL, 128, 127> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const Halves x = nibbles(group, slice);
     return {lookup(x.first, kIQ4Values, kZero), lookup(x.last, kIQ4Values, kZero)};
   }
 };
-struct TypeMXFP4 : Plain<BlockMXFP4, 12, true> {
+struct TypeMXFP4 : Plain<BlockMXFP4, 12, 12> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const Halves x = nibbles(group, slice);
     return {lookup(x.first, kMXFP4Values, kZero), lookup(x.last, kMXFP4Values, kZero)};
@@ -71,65 +81,58 @@ struct TypeMXFP4 : Plain<BlockMXFP4, 12, true> {
   }
 };
 
-// Adds 16 to the codes whose fifth bit is set: bit i of the word that starts at `offset` is that of value i.
-template <class B>
+// x + value where the bytes have the bit (one a byte).
+HWY_INLINE VB add_where(VB x, VB bytes, VB bit, uint8_t value) {
+  const auto has = hn::TestBit(bytes, bit);
+  if constexpr (kAcross == 4)  // a masked addition
+    return hn::IfThenElse(has, hn::Add(x, hn::Set(db, value)), x);
+  else
+    return hn::Or(x, hn::And(hn::VecFromMask(db, has), hn::Set(db, value)));
+}
+// Adds 16 to the codes whose fifth bit is set: bit i of the word that a lane starts with is that of value i.
 MOIETY_STEP Halves with_fifth_bits(Halves low, VB words) {
   HWY_ALIGN static constexpr uint8_t kByte[2][16] = {{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
                                                      {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3}};
   HWY_ALIGN static constexpr uint8_t kBit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
   const VB bit = hn::LoadDup128(db, kBit);
-  const auto add = [&](VB x, const uint8_t* byte) {
-    const VB spread = hn::TableLookupBytes(words, hn::LoadDup128(db, byte));
-    return hn::Or(x, hn::And(hn::VecFromMask(db, hn::Eq(hn::And(spread, bit), bit)), hn::Set(db, 16)));
-  };
-  return {add(low.first, kByte[0]), add(low.last, kByte[1])};
+  const auto spread = [&](const uint8_t* byte) { return hn::TableLookupBytes(words, hn::LoadDup128(db, byte)); };
+  return {add_where(low.first, spread(kByte[0]), bit, 16), add_where(low.last, spread(kByte[1]), bit, 16)};
 }
-struct TypeQ5_0 : Plain<BlockQ5_0, 16, true> {
+struct TypeQ5_0 : Plain<BlockQ5_0, 16, 16> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {  // the piece at `high` ends inside the block
-    return with_fifth_bits<Block>(nibbles(group, slice), pieces(group, slice, offsetof(Block, high)));
+    return with_fifth_bits(nibbles(group, slice), pieces<offsetof(Block, high)>(group, slice));
   }
 };
 
-template <class B>
-struct WithMin : Plain<B, 0, true> {
+template <class B, int most>
+struct WithMin : Plain<B, 0, most> {
   static constexpr bool kMin = true;
   static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) {
-    strided_halves(rows, offsetof(B, d), sizeof(B), s.ws);
-    strided_halves(rows, offsetof(B, m), sizeof(B), s.wm);
+    strided_halves<offsetof(B, d), sizeof(B)>(rows, s.ws);
+    strided_halves<offsetof(B, m), sizeof(B)>(rows, s.wm);
     for (V16& m : s.wm) m = hn::Neg(m);
   }
 };
-struct TypeQ4_1 : WithMin<BlockQ4_1> {
+struct TypeQ4_1 : WithMin<BlockQ4_1, 15> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) { return nibbles(group, slice); }
 };
-struct TypeQ5_1 : WithMin<BlockQ5_1> {
+struct TypeQ5_1 : WithMin<BlockQ5_1, 31> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
-    return with_fifth_bits<Block>(nibbles(group, slice), pieces(group, slice, offsetof(Block, high)));
+    return with_fifth_bits(nibbles(group, slice), pieces<offsetof(Block, high)>(group, slice));
   }
 };
 
 // ---- blocks of 256 ---------------------------------------------------------------------------------------------
 
-template <class B, int zero, bool group16, bool min>
-struct Super {
+template <class B, int zero, int most, bool group16, bool min>
+struct Super : InOrder {
   using Block = B;
-  static constexpr int kBlocks = 8, kZero = zero;
-  static constexpr bool kGroup16 = group16, kMin = min, kSmall = true;
+  static constexpr int kBlocks = 8, kZero = zero, kMost = most;
+  static constexpr bool kGroup16 = group16, kMin = min, kSmall = most + zero < 128;
 };
 
 // 32 bytes, the same for every block of a slice.
 HWY_INLINE Halves same_bytes(const uint8_t* at) { return {hn::LoadDup128(db, at), hn::LoadDup128(db, at + 16)}; }
-// 32 bytes for each two blocks.
-template <int across = kAcross>
-HWY_INLINE Halves pair_bytes(const uint8_t* at, int slice) {
-  at += static_cast<size_t>(slice * kAcross / 2) * 32;
-  if constexpr (across == 4) {
-    const VB x = hn::LoadU(db, at), y = hn::SwapAdjacentBlocks(x);
-    return {hn::OddEvenBlocks(y, x), hn::OddEvenBlocks(x, y)};
-  } else {
-    return same_bytes(at);
-  }
-}
 // block_bits of both halves.
 HWY_INLINE Halves block_bits(Halves x, const BlockShifts& shifts, int slice, uint8_t mask) {
   return {block_bits(x.first, shifts, slice, mask), block_bits(x.last, shifts, slice, mask)};
@@ -140,9 +143,49 @@ HWY_INLINE Halves or_shifted(Halves low, Halves high, int bits) {
 constexpr BlockShifts kNibbles([](int block) { return 4 * (block % 2); });
 constexpr BlockShifts kSixNibbles([](int block) { return block % 4 < 2 ? 0 : 4; });
 constexpr BlockShifts kBitPairs([](int block) { return 2 * (block % 4); });
-constexpr BlockShifts kBits([](int block) { return block; });
 
+// x + value where the bit of the slice's block is set in 32 bytes that all blocks share.
+template <class T>
+HWY_INLINE Halves add_block_bits(Halves x, const uint8_t* at, int slice, uint8_t value) {
+  static constexpr auto kBits = [] {
+    BlockIndex<T> bits;
+    for (auto& s : bits.at) {
+      for (auto& block : s) block = 0x01010101 << block;
+    }
+    return bits;
+  }();
+  const VB bit = hn::BitCast(db, hn::LoadU(di16, kBits.at[slice]));
+  const Halves bytes = same_bytes(at);
+  return {add_where(x.first, bytes.first, bit, value), add_where(x.last, bytes.last, bit, value)};
+}
+
+// Q4_K, Q5_K: 32 bytes for each two blocks, the even one in the low nibbles.
+template <int across = kAcross>
+struct Nibbles {
+  static constexpr int block(int slice, int lane) { return slice * kAcross + lane; }
+  const uint8_t* at;
+  HWY_INLINE Halves operator()(int slice) const {
+    const Halves x = same_bytes(at + static_cast<size_t>(slice * kAcross / 2) * 32);
+    return block_bits(x, kNibbles, slice, 15);
+  }
+};
+#if defined(__AVX512BW__)
+template <>
+struct Nibbles<4> {  // a slice of the even blocks, one of the odd ones
+  static constexpr int block(int slice, int lane) { return 2 * lane + slice; }
+  VB first, last;
+  HWY_INLINE explicit Nibbles(const uint8_t* at) {
+    const VB x = hn::LoadU(db, at), y = hn::LoadU(db, at + 64);
+    first = even_lanes(x, y), last = odd_lanes(x, y);
+  }
+  HWY_INLINE Halves operator()(int slice) const {
+    if (slice == 0) return {low_nibbles(first), low_nibbles(last)};
+    return {high_nibbles(first), high_nibbles(last)};
+  }
+};
+#endif
 // Q4_K, Q5_K: a block starts with d, dmin and the 12 bytes of scales and minima.
+template <class T>
 MOIETY_STEP void k_scales(const QuadRows& rows, GroupScales& s) {
   VW1 w[4];
   const auto row = [&](int r) { return hn::BitCast(dw1, hn::LoadU(db1, rows.at[r])); };
@@ -153,9 +196,16 @@ MOIETY_STEP void k_scales(const QuadRows& rows, GroupScales& s) {
   const VB1 by_row = hn::Load(db1, kByRow);
   const auto blocks = [&](VW1 x) { return hn::TableLookupBytes(hn::BitCast(db1, x), by_row); };
   VQ scale[kSlices], min[kSlices];
-  widened<uint8_t>(blocks(hn::And(w[1], six)), blocks(hn::Or(hn::And(w[3], four), upper(w[1]))), scale);
-  widened<uint8_t>(blocks(hn::And(w[2], six)), blocks(hn::Or(hn::And(hn::ShiftRight<4>(w[3]), four), upper(w[2]))),
-                   min);
+  const auto in_order = [&](VW1 low, VW1 high, VQ* out) {
+    low = hn::BitCast(dw1, blocks(low)), high = hn::BitCast(dw1, blocks(high));
+    if constexpr (T::block(0, 1) == 2) {  // even blocks first
+      const VW1 even = hn::ConcatEven(dw1, high, low);
+      high = hn::ConcatOdd(dw1, high, low), low = even;
+    }
+    widened<uint8_t>(hn::BitCast(db1, low), hn::BitCast(db1, high), out);
+  };
+  in_order(hn::And(w[1], six), hn::Or(hn::And(w[3], four), upper(w[1])), scale);
+  in_order(hn::And(w[2], six), hn::Or(hn::And(hn::ShiftRight<4>(w[3]), four), upper(w[2])), min);
   HWY_ALIGN static constexpr uint8_t kApart[16] = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15};
   HWY_ALIGN uint16_t halves[8];
   hn::Store(hn::BitCast(dh1, hn::TableLookupBytes(hn::BitCast(db1, w[0]), hn::Load(db1, kApart))), dh1, halves);
@@ -165,22 +215,29 @@ MOIETY_STEP void k_scales(const QuadRows& rows, GroupScales& s) {
   times(scale, factor(0), s.ws);
   times(min, factor(1), s.wm);
 }
-struct TypeQ4_K : Super<BlockQ4_K, 0, false, true> {
-  static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
-    return block_bits(pair_bytes(block_at<Block>(group).q, slice), kNibbles, slice, 15);
-  }
-  static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) { k_scales(rows, s); }
+struct TypeQ4_K : Super<BlockQ4_K, 0, 15, false, true> {
+  using Row = Nibbles<>;
+  static constexpr int block(int slice, int lane) { return Row::block(slice, lane); }
+  static HWY_INLINE Row row(const uint8_t* group) { return Row{block_at<Block>(group).q}; }
+  static MOIETY_STEP Halves codes(const Row& row, int slice) { return row(slice); }
+  static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) { k_scales<TypeQ4_K>(rows, s); }
 };
-struct TypeQ5_K : Super<BlockQ5_K, 0, false, true> {
-  static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
+struct TypeQ5_K : Super<BlockQ5_K, 0, 31, false, true> {
+  struct Row {
+    Nibbles<> low;
+    const uint8_t* high;
+  };
+  static constexpr int block(int slice, int lane) { return Nibbles<>::block(slice, lane); }
+  static HWY_INLINE Row row(const uint8_t* group) {
     const auto& block = block_at<Block>(group);
-    return or_shifted(block_bits(pair_bytes(block.q, slice), kNibbles, slice, 15),
-                      block_bits(same_bytes(block.high), kBits, slice, 1), 4);
+    return {Nibbles<>{block.q}, block.high};
   }
-  static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) { k_scales(rows, s); }
+  static MOIETY_STEP Halves codes(const Row& row, int slice) {
+    return add_block_bits<TypeQ5_K>(row.low(slice), row.high, slice, 16);
+  }
+  static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) { k_scales<TypeQ5_K>(rows, s); }
 };
-struct TypeIQ4_XS : Super<BlockIQ4_XS, 128, false, false> {
-  static constexpr bool kSmall = false;
+struct TypeIQ4_XS : Super<BlockIQ4_XS, 128, 127, false, false> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const VB x = hn::LoadU(db, block_at<Block>(group).q + static_cast<size_t>(slice * kAcross) * 16);
     return {lookup(low_nibbles(x), kIQ4Values, kZero), lookup(high_nibbles(x), kIQ4Values, kZero)};
@@ -210,32 +267,51 @@ HWY_INLINE void same_factor(const QuadRows& rows, size_t offset, V16* out) {
   const V16 factor = for_each_block(row_halves(rows, offset));
   for (int i = 0; i < kSlices; ++i) out[i] = factor;
 }
-struct TypeQ6_K : Super<BlockQ6_K, 32, true, false> {
-  template <int across = kAcross>
-  static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
-    const auto& block = block_at<Block>(group);
+// Q6_K: each half of 4 blocks has 64 bytes of nibbles, the first two blocks in the low ones, and 32 of bit pairs.
+template <int across = kAcross>
+struct SixBits {
+  static constexpr int block(int slice, int lane) { return slice * kAcross + lane; }
+  const BlockQ6_K& q;
+  HWY_INLINE Halves operator()(int slice) const {
     const int first = slice * kAcross, half = first / 4;
-    const uint8_t* low = block.low + static_cast<size_t>(half) * 64 + static_cast<size_t>(first % 2) * 32;
-    Halves x;
-    if constexpr (across == 4) {  // blocks s and s + 2 share 32 bytes
-      HWY_ALIGN static constexpr int32_t kFirst[16] = {0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11};
-      HWY_ALIGN static constexpr int32_t kLast[16] = {4, 5, 6, 7, 12, 13, 14, 15, 4, 5, 6, 7, 12, 13, 14, 15};
-      const auto all = hn::BitCast(dw, hn::LoadU(db, low));
-      const auto take = [&](const int32_t* index) {
-        return hn::BitCast(db, hn::TableLookupLanes(all, hn::SetTableIndices(dw, index)));
-      };
-      x = {take(kFirst), take(kLast)};
-    } else {
-      x = {strided(db, low, 32), strided(db, low + 16, 32)};
-    }
-    return or_shifted(block_bits(x, kSixNibbles, slice, 15),
-                      block_bits(same_bytes(block.high + static_cast<size_t>(half) * 32), kBitPairs, slice, 3), 4);
+    const uint8_t* low = q.low + static_cast<size_t>(half) * 64 + static_cast<size_t>(first % 2) * 32;
+    const Halves nibbles = {strided<32>(db, low), strided<32>(db, low + 16)};
+    return or_shifted(block_bits(nibbles, kSixNibbles, slice, 15),
+                      block_bits(same_bytes(q.high + static_cast<size_t>(half) * 32), kBitPairs, slice, 3), 4);
   }
+};
+#if defined(__AVX512BW__)
+template <>
+struct SixBits<4> {  // a slice of the first two blocks of each half, one of the last two
+  static constexpr int block(int slice, int lane) { return lane / 2 * 4 + lane % 2 + 2 * slice; }
+  VB first, last, high_first, high_last;
+  HWY_INLINE explicit SixBits(const BlockQ6_K& q) {
+    const VB x = hn::LoadU(db, q.low), y = hn::LoadU(db, q.low + 64);
+    first = even_lanes(x, y), last = odd_lanes(x, y);
+    const VB high = hn::LoadU(db, q.high), swapped = hn::SwapAdjacentBlocks(high);
+    high_first = hn::OddEvenBlocks(swapped, high), high_last = hn::OddEvenBlocks(high, swapped);
+  }
+  HWY_INLINE Halves operator()(int slice) const {
+    HWY_ALIGN static constexpr uint32_t kUp[16] = {4, 4, 4, 4, 2, 2, 2, 2, 4, 4, 4, 4, 2, 2, 2, 2};
+    HWY_ALIGN static constexpr uint32_t kDown[16] = {0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 2, 2, 2, 2};
+    const auto pair = [&](VB x) HWY_ATTR {
+      const auto bits = hn::BitCast(dw, x);
+      return masked(hn::BitCast(db, slice == 0 ? hn::Shl(bits, hn::Load(dw, kUp)) : hn::Shr(bits, hn::Load(dw, kDown))),
+                    0x30);
+    };
+    if (slice == 0) return {hn::Or(low_nibbles(first), pair(high_first)), hn::Or(low_nibbles(last), pair(high_last))};
+    return {hn::Or(high_nibbles(first), pair(high_first)), hn::Or(high_nibbles(last), pair(high_last))};
+  }
+};
+#endif
+struct TypeQ6_K : Super<BlockQ6_K, 32, 32, true, false> {
+  using Row = SixBits<>;
+  static constexpr int block(int slice, int lane) { return Row::block(slice, lane); }
+  static HWY_INLINE Row row(const uint8_t* group) { return Row{block_at<Block>(group)}; }
+  static MOIETY_STEP Halves codes(const Row& row, int slice) { return row(slice); }
   static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) {
-    VB1 bytes[4], by_row[4];
-    for (int r = 0; r < 4; ++r) bytes[r] = hn::LoadU(db1, rows.at[r] + offsetof(Block, scales));
-    bytes_by_row(bytes, by_row);
-    split_halves<int8_t>(by_row, s.sub[0], s.sub[1]);
+    const RowBytes<> bytes(rows, offsetof(Block, scales), [](auto, auto x) { return x; });
+    sub_scales<TypeQ6_K, true>(bytes, s);
     same_factor(rows, offsetof(Block, d), s.ws);
   }
 };
@@ -243,41 +319,45 @@ struct TypeQ6_K : Super<BlockQ6_K, 32, true, false> {
 HWY_INLINE Halves two_bits(const uint8_t* q, int slice) {
   return block_bits(same_bytes(q + static_cast<size_t>(slice * kAcross / 4) * 32), kBitPairs, slice, 3);
 }
-struct TypeQ3_K : Super<BlockQ3_K, 4, true, false> {
+// 16 scales from the 12 bytes at x + 2: a nibble, and two bits above it.
+template <class D, class V>
+HWY_INLINE V q3_scales(D d, V x) {
+  const hn::Repartition<uint16_t, D> dh;
+  const hn::Repartition<uint32_t, D> d32;
+  const hn::Repartition<uint64_t, D> dl;
+  HWY_ALIGN static constexpr uint8_t kLow[16] = {2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9};
+  HWY_ALIGN static constexpr uint8_t kHigh[16] = {10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13};
+  const auto low = hn::BitCast(dl, hn::TableLookupBytes(x, hn::LoadDup128(d, kLow)));
+  const auto nibbles = hn::BitCast(d, hn::OddEven(hn::ShiftRight<4>(low), low));
+  const auto high = hn::BitCast(d32, hn::TableLookupBytes(x, hn::LoadDup128(d, kHigh)));
+  const auto by_two = hn::BitCast(dl, hn::OddEven(hn::ShiftRight<2>(high), high));
+  const auto by_four = hn::BitCast(dh, hn::OddEven(hn::ShiftRight<4>(by_two), by_two));
+  const V upper = hn::And(hn::BitCast(d, hn::ShiftLeft<4>(by_four)), hn::Set(d, 0x30));
+  return hn::Sub(hn::Or(hn::And(nibbles, hn::Set(d, 15)), upper), hn::Set(d, 32));
+}
+struct TypeQ3_K : Super<BlockQ3_K, 4, 4, true, false> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const auto& block = block_at<Block>(group);
-    return or_shifted(two_bits(block.q, slice), block_bits(same_bytes(block.high), kBits, slice, 1), 2);
+    return add_block_bits<TypeQ3_K>(two_bits(block.q, slice), block.high, slice, 4);
   }
   static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) {
-    constexpr uint64_t kEach = 0x0101010101010101u;
-    VB1 bytes[4], by_row[4];
-    for (int r = 0; r < 4; ++r) {
-      const uint8_t* at = block_at<Block>(rows.at[r]).scales;
-      const uint64_t low = load_u32(at) | static_cast<uint64_t>(load_u32(at + 4)) << 32, high = load_u32(at + 8);
-      const auto two = [&](int shift) { return (high >> shift) & 0x03030303u; };
-      const auto less_32 = [&](uint64_t x) { return ((x | 0x80 * kEach) - 0x20 * kEach) ^ 0x80 * kEach; };
-      const uint64_t first = less_32((low & 15 * kEach) | (two(0) | two(2) << 32) << 4);
-      const uint64_t last = less_32((low >> 4 & 15 * kEach) | (two(4) | two(6) << 32) << 4);
-      bytes[r] = hn::BitCast(db1, hn::InterleaveLower(dl1, hn::Set(dl1, first), hn::Set(dl1, last)));
-    }
-    bytes_by_row(bytes, by_row);
-    split_halves<int8_t>(by_row, s.sub[0], s.sub[1]);
+    constexpr size_t kOffset = sizeof(Block) - 16;  // two bytes before the scales
+    static_assert(offsetof(Block, scales) == kOffset + 2);
+    const RowBytes<> bytes(rows, kOffset, [](auto d, auto x) HWY_ATTR { return q3_scales(d, x); });
+    sub_scales<TypeQ3_K, true>(bytes, s);
     same_factor(rows, offsetof(Block, d), s.ws);
   }
 };
-struct TypeQ2_K : Super<BlockQ2_K, 0, true, true> {
+struct TypeQ2_K : Super<BlockQ2_K, 0, 3, true, true> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) { return two_bits(block_at<Block>(group).q, slice); }
   static MOIETY_STEP void scales(const QuadRows& rows, GroupScales& s) {
-    VB1 bytes[4], by_row[4], low[4], high[4];
-    for (int r = 0; r < 4; ++r) bytes[r] = hn::LoadU(db1, rows.at[r] + offsetof(Block, scales));
-    bytes_by_row(bytes, by_row);
-    const VB1 mask = hn::Set(db1, 15);
-    for (int i = 0; i < 4; ++i) {
-      low[i] = hn::And(by_row[i], mask);
-      high[i] = hn::And(hn::BitCast(db1, hn::ShiftRight<4>(hn::BitCast(dh1, by_row[i]))), mask);
-    }
-    split_halves<uint8_t>(low, s.sub[0], s.sub[1]);
-    split_halves<uint8_t>(high, s.sub_mins[0], s.sub_mins[1]);
+    const auto low = [](auto d, auto x) HWY_ATTR { return hn::And(x, hn::Set(d, 15)); };
+    const auto high = [](auto d, auto x) HWY_ATTR {
+      const hn::Repartition<uint16_t, decltype(d)> dh;
+      return hn::And(hn::BitCast(d, hn::ShiftRight<4>(hn::BitCast(dh, x))), hn::Set(d, 15));
+    };
+    sub_scales<TypeQ2_K, false>(RowBytes<>(rows, offsetof(Block, scales), low), s);
+    pairs<TypeQ2_K, 0, 1, false>(RowBytes<>(rows, offsetof(Block, scales), high), s.sub_mins);
     same_factor(rows, offsetof(Block, d), s.ws);
     same_factor(rows, offsetof(Block, dmin), s.wm);
   }
