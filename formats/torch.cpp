@@ -265,7 +265,8 @@ TorchTensor TorchFile::tensor(PickleValue value, std::string_view tensor_name) c
   if (*count > 0 && (!last || *last >= from.elements))
     broken(fmt::format("it reaches beyond the {} elements of its storage", from.elements));
   if (*count > from.elements) broken(fmt::format("its {} elements share the {} of its storage", *count, from.elements));
-  TorchTensor out{type.dtype, type.name, type.bytes, std::move(*shape), std::move(*strides), 0, from.offset, from.crc, {}};
+  TorchTensor out{type.dtype, type.name, type.bytes, std::move(*shape), std::move(*strides), 0, from.offset, from.elements,
+                  from.crc, {}};
   out.offset = *count > 0 ? from.offset + static_cast<uint64_t>(*offset) * type.bytes : from.offset;
   out.origin = fmt::format("{} @{:#x}: tensor '{}'", name(), out.offset, printable(tensor_name));
   return out;

@@ -32,6 +32,7 @@ struct TorchTensor {
   std::vector<int64_t> shape, strides;  // in elements, outermost first; [] is one value, zeros are allowed
   uint64_t offset = 0;                // of the first element, in the file
   uint64_t storage = 0;               // of its storage, in the file: equal for tensors that share one
+  uint64_t storage_elements = 0;
   std::optional<uint32_t> crc;        // of the whole storage, as the zip directory tells it
   std::string origin;                 // "FILE @0xOFFSET: tensor 'NAME'"
 

@@ -93,12 +93,13 @@ typedef struct moiety_model_params {
   void (*log)(moiety_log_level level, const char* message, void* user_data);
   void* log_data;
   const moiety_cancel* cancel; /* polled while loading; may be NULL */
+  const char* vocabulary;     /* a folder with dict.txt, encoder.json and vocab.bpe of a fairseq model; NULL: beside it */
 } moiety_model_params;
 
 MOIETY_API void moiety_model_params_defaults(moiety_model_params* params, size_t struct_size);
 
-/* path: a Hugging Face model folder, a folder with one GGUF model, or a .gguf file. params may be NULL. Weights are
- * mapped, not read. *model is NULL after an error. Any thread. */
+/* path: a Hugging Face model folder, a folder with one GGUF model, a .gguf file, or a fairseq checkpoint X.pt, which
+ * may stand for X-shared.pt and X-rank-N.pt. params may be NULL. Weights are mapped, not read. *model is NULL after an error. Any thread. */
 MOIETY_API moiety_status moiety_model_load(const char* path, const moiety_model_params* params, moiety_model** model,
                                            moiety_error* error);
 MOIETY_API void moiety_model_free(moiety_model* model);
@@ -154,8 +155,11 @@ MOIETY_API moiety_status moiety_model_get_cost(const moiety_model* model, int32_
 
 typedef struct moiety_tokenizer moiety_tokenizer;
 
-/* From a folder with tokenizer.json, or from a model file. *tokenizer is NULL after an error. Any thread. */
+/* From a folder with tokenizer.json or with fairseq's dict.txt, encoder.json and vocab.bpe, or from a model file. *tokenizer is NULL after an error. Any thread. */
 MOIETY_API moiety_status moiety_tokenizer_load(const char* path, moiety_tokenizer** tokenizer, moiety_error* error);
+/* The same; vocabulary: see moiety_model_params, may be NULL. */
+MOIETY_API moiety_status moiety_tokenizer_load_with(const char* path, const char* vocabulary, moiety_tokenizer** tokenizer,
+                                                    moiety_error* error);
 /* A model's tokenizer, to be freed like any other; it may outlive the model. MOIETY_UNSUPPORTED if it has none. */
 MOIETY_API moiety_status moiety_model_tokenizer(const moiety_model* model, moiety_tokenizer** tokenizer,
                                                 moiety_error* error);

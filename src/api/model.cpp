@@ -41,6 +41,7 @@ ModelOptions model_options(const moiety_model_params& params) {
   options.key_type = cache_type(params.key_type, "key_type");
   options.value_type = cache_type(params.value_type, "value_type");
   if (params.simd) options.simd = params.simd;
+  if (params.vocabulary) options.vocabulary = params.vocabulary;
   if (params.backends) options.backends = parse_backends(params.backends);
   if (params.thread_pool) options.thread_pool = params.thread_pool;
   if (params.progress) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "api/guard.h"
+#include "runtime/fairseq_model.h"
 #include "runtime/load.h"
 #include "text/chat_template.h"
 
@@ -8,13 +9,14 @@ using namespace moiety::api;
 
 namespace {
 
-// A folder with tokenizer.json alone is enough; anything else is a model's.
-std::shared_ptr<const moiety::Tokenizer> load_tokenizer(const std::filesystem::path& path) {
+// A folder with tokenizer.json, or with fairseq's three files, is enough; anything else is a model's.
+std::shared_ptr<const moiety::Tokenizer> load_tokenizer(const std::filesystem::path& path, const std::filesystem::path& vocabulary) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored) && std::filesystem::exists(path / "tokenizer.json", ignored)) {
     return moiety::Tokenizer::from_folder(path);
   }
-  auto tokenizer = moiety::read_model(path).tokenizer;
+  if (moiety::has_fairseq_tokenizer(path) && vocabulary.empty()) return moiety::read_fairseq_tokenizer(path);
+  auto tokenizer = moiety::read_model(path, vocabulary).tokenizer;
   if (!tokenizer) moiety::fail(moiety::Status::kUnsupported, "{}: no tokenizer", moiety::printable(path.string()));
   return tokenizer;
 }
@@ -30,10 +32,14 @@ void give(moiety_detokenizer& detokenizer, std::string text, const char** out, s
 }  // namespace
 
 moiety_status moiety_tokenizer_load(const char* path, moiety_tokenizer** tokenizer, moiety_error* error) {
+  return moiety_tokenizer_load_with(path, nullptr, tokenizer, error);
+}
+
+moiety_status moiety_tokenizer_load_with(const char* path, const char* vocabulary, moiety_tokenizer** tokenizer, moiety_error* error) {
   if (tokenizer) *tokenizer = nullptr;
   return guarded(error, [&] {
     required(path, "path"), required(tokenizer, "tokenizer");
-    *tokenizer = new moiety_tokenizer{load_tokenizer(path)};
+    *tokenizer = new moiety_tokenizer{load_tokenizer(path, vocabulary ? vocabulary : "")};
   });
 }
 

@@ -5,6 +5,8 @@
 
 #include "backends/list.h"
 #include "core/error.h"
+#include "runtime/fairseq_files.h"
+#include "runtime/fairseq_model.h"
 #include "runtime/gguf_model.h"
 #include "runtime/hf_model.h"
 #include "text/tokenizer.h"
@@ -42,11 +44,13 @@ ModelLocation find_model(const fs::path& path) {
   std::error_code code;
   const fs::file_status status = fs::status(path, code);
   const std::string shown = printable(path.string());
+  if (!fs::is_directory(status) && is_fairseq_path(path)) return {ModelKind::kFairseq, path};
   if (!fs::exists(status)) fail(Status::kIo, "{}: no such file or folder", shown);
   if (fs::is_directory(status)) {
     if (fs::exists(path / "config.json", code)) return {ModelKind::kHuggingFace, path};
     if (const fs::path file = gguf_in(path); !file.empty()) return {ModelKind::kGguf, file};
-    fail(Status::kInvalidArgument, "{}: no config.json and no .gguf file in the folder", shown);
+    if (const fs::path file = fairseq_checkpoint_in(path); !file.empty()) return {ModelKind::kFairseq, file};
+    fail(Status::kInvalidArgument, "{}: no config.json, no .gguf file and no .pt file in the folder", shown);
   }
   const std::string name = path.filename().string();
   if (name.ends_with(".gguf")) return {ModelKind::kGguf, path};
@@ -56,13 +60,28 @@ ModelLocation find_model(const fs::path& path) {
       fail(Status::kInvalidArgument, "{}: no config.json beside it", shown);
     return {ModelKind::kHuggingFace, folder};
   }
-  fail(Status::kInvalidArgument, "{}: expected a model folder, a .gguf file or a .safetensors file", shown);
+  fail(Status::kInvalidArgument, "{}: expected a model folder, a .gguf, .safetensors or .pt file", shown);
 }
 
-ModelSource read_model(const fs::path& path) {
+namespace {
+
+ModelSource read_located(const ModelLocation& location, const fs::path& vocabulary) {
+  switch (location.kind) {
+    case ModelKind::kGguf: return read_gguf_model(location.file);
+    case ModelKind::kFairseq: return read_fairseq_model(location.file, vocabulary);
+    case ModelKind::kHuggingFace: break;
+  }
+  return read_hf_model(location.file);
+}
+
+}  // namespace
+
+ModelSource read_model(const fs::path& path, const fs::path& vocabulary) {
   const ModelLocation location = find_model(path);
-  ModelSource source =
-      location.kind == ModelKind::kGguf ? read_gguf_model(location.file) : read_hf_model(location.file);
+  if (!vocabulary.empty() && location.kind != ModelKind::kFairseq)
+    fail(Status::kInvalidArgument, "{}: the model has its vocabulary with it, a folder for it is for fairseq checkpoints",
+         printable(path.string()));
+  ModelSource source = read_located(location, vocabulary);
   if (source.tokenizer) {  // its end-of-turn tokens end a text too
     std::vector<int32_t>& stops = source.config.stop_ids;
     std::set<int32_t> all(stops.begin(), stops.end());
@@ -80,7 +99,7 @@ std::unique_ptr<Model> load_model(const fs::path& path, const ModelOptions& opti
   };
   poll(0);
   auto backends = make_backends(options.backends, options.simd);
-  ModelSource source = read_model(path);
+  ModelSource source = read_model(path, options.vocabulary);
   poll(0.4f);
   return std::make_unique<Model>(std::move(source), std::move(backends), options);
 }

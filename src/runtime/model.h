@@ -18,6 +18,7 @@ class Tokenizer;
 
 struct ModelOptions {
   std::vector<std::string> backends{};  // in order, the first must run something; empty: the default list
+  std::string vocabulary{};             // a folder with a fairseq model's dict.txt, encoder.json, vocab.bpe; may be empty
   std::string simd{};                   // a SIMD level's name; empty: the best that the CPU has
   std::string thread_pool = "tbb";
   int threads = 0;         // 0: default_threads()

@@ -75,6 +75,10 @@ void Bpe::append(int32_t id, std::vector<int32_t>& out) const {
     out.push_back(id);
     return;
   }
+  if (pseudo_text.empty()) {
+    if (unk >= 0) out.push_back(unk);
+    return;
+  }
   for (const char c : pseudo_text[static_cast<size_t>(id - pseudo)]) {
     const int32_t byte_id = byte_ids[static_cast<uint8_t>(c)];
     if (byte_id >= 0) out.push_back(byte_id);

@@ -82,7 +82,7 @@ class Bpe {
   MergeTable merges;
   TextIndex words;       // by what the pipeline hands over: raw bytes (kBytes) or text (kChars)
   int32_t pseudo = 0;    // ids from here on stand for characters that are in merges but are no token
-  std::vector<std::string> pseudo_text;
+  std::vector<std::string> pseudo_text;  // empty: each of them becomes one `unk`
   std::deque<std::string> word_texts;  // keeps what `words` points to, where it is not the vocabulary
 
   // Appends the ids of one word. `out` is also where cached words are copied from.

@@ -118,6 +118,7 @@ void apply(const DecoderStep& step, bool first, std::string& text) {
 }  // namespace
 
 std::string Pipeline::piece(int32_t id, bool first) const {
+  if (id == newline) return "\n";
   std::string text(vocab.text(id));
   if (verbatim.empty() || !verbatim[static_cast<size_t>(id)]) {
     for (const auto& step : decoder.steps) apply(step, first, text);

@@ -49,6 +49,7 @@ class Pipeline {
   std::string safe_cut;
   bool space_after_special = false;  // SentencePiece in GGUF: a space before the text's start and after each control token
   Decoder decoder;
+  std::optional<int32_t> newline;  // a token that is shown as "\n", whatever it is called
   std::vector<int32_t> prefix, suffix;  // add_special
   std::optional<int32_t> bos, eos, pad;
   std::vector<int32_t> end_ids;  // ascending
@@ -67,9 +68,10 @@ class Pipeline {
   void encode_words(Run& run, std::string_view text, bool at_start) const;
 };
 
-// Loaders. Both throw Error kFormat or kUnsupported with file and field.
+// Loaders. All throw Error kFormat or kUnsupported with file and field.
 std::unique_ptr<const Pipeline> load_json(const TokenizerFiles& files);
 std::unique_ptr<const Pipeline> load_source(const TokenizerSource& source);
+std::unique_ptr<const Pipeline> load_fairseq(const FairseqVocabulary& source);
 
 // Adds the tokens that end an answer by their usual names, then sorts end_ids.
 void collect_end_ids(Pipeline& pipeline);

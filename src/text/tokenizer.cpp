@@ -34,6 +34,10 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_source(const TokenizerSource& s
   return std::shared_ptr<const Tokenizer>(new Tokenizer(text::load_source(source)));
 }
 
+std::shared_ptr<const Tokenizer> Tokenizer::from_fairseq(const FairseqVocabulary& source) {
+  return std::shared_ptr<const Tokenizer>(new Tokenizer(text::load_fairseq(source)));
+}
+
 std::shared_ptr<const Tokenizer> Tokenizer::from_folder(const std::filesystem::path& folder) {
   std::vector<MappedFile> mapped;
   mapped.reserve(5);

@@ -1,7 +1,7 @@
 // Tokenizer: text to token ids and back. Immutable after it is built, so any number of threads may use one.
 //
 // Byte-level BPE and SentencePiece-style BPE with byte fallback, from a Hugging Face tokenizer.json or from GGUF
-// metadata. The ids are those of the `tokenizers` package (tokenizer.json) or of the model's own tokenizer (GGUF).
+// metadata, and fairseq's dict.txt with GPT-2's files. The ids are those of the `tokenizers` package (tokenizer.json) or of the model's own tokenizer (GGUF).
 // Bytes of the input that are not UTF-8 are kept: each is encoded by itself, as a character of no category.
 #pragma once
 
@@ -44,6 +44,7 @@ class Tokenizer {
   static std::shared_ptr<const Tokenizer> from_folder(const std::filesystem::path& folder);
   static std::shared_ptr<const Tokenizer> from_json(const TokenizerFiles& files);
   static std::shared_ptr<const Tokenizer> from_source(const TokenizerSource& source);
+  static std::shared_ptr<const Tokenizer> from_fairseq(const FairseqVocabulary& source);
   ~Tokenizer();
 
   // Throws Error kUnsupported if a regular expression of the file runs into its match or heap limit.

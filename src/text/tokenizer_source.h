@@ -27,4 +27,13 @@ struct TokenizerSource {
   std::string chat_template;  // tokenizer.chat_template, kept as it is
 };
 
+// The contents of fairseq's files; the model has `rows` rows of embeddings, dict.txt at most as many symbols.
+struct FairseqVocabulary {
+  std::string_view dict, encoder_json, merges;  // dict.txt, encoder.json, vocab.bpe
+  std::string dict_name = "dict.txt", encoder_name = "encoder.json", merges_name = "vocab.bpe";  // for errors
+  int32_t rows = 0;
+  // A newline is never encoded: it becomes </s> (id 2), and </s> is shown as one. False: BPE encodes it as any byte.
+  bool newline_is_end = true;
+};
+
 }  // namespace moiety

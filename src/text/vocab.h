@@ -35,6 +35,7 @@ class Vocab {
   void reserve(size_t size, size_t bytes);
   // False if the text is there already (with another id) or the id is taken.
   bool add(std::string_view text, int32_t id);
+  void resize(size_t size) { texts_.resize(size); }  // ids that were not added are holes
   int32_t find(std::string_view text) const { return index_.find(text); }
   std::string_view text(int32_t id) const { return texts_[static_cast<size_t>(id)]; }
   bool has(int32_t id) const { return id >= 0 && id < size() && texts_[static_cast<size_t>(id)].data() != nullptr; }

@@ -32,11 +32,12 @@ void show_log(moiety_log_level, const char* message, void*) { std::fprintf(stder
 }  // namespace
 
 void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
-  auto* model = app.add_option("-m,--model", path, "Model folder or .gguf file");
+  auto* model = app.add_option("-m,--model", path, "Model folder, .gguf file, or fairseq checkpoint X.pt");
   if (model_required) model->required();
   if (!threads_list) {
     app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(CLI::Range(0, 4096));
   }
+  app.add_option("--bpe", bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(CLI::NonNegativeNumber);
   app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it")->check(CLI::PositiveNumber)->capture_default_str();
@@ -52,6 +53,7 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
   p.threads = threads, p.context = context, p.batch = batch, p.ubatch = ubatch;
   p.key_type = type_of(key_type), p.value_type = type_of(value_type);
   p.activations = activations == "f32" ? MOIETY_ACTIVATIONS_F32 : MOIETY_ACTIVATIONS_AUTO;
+  p.vocabulary = bpe.empty() ? nullptr : bpe.c_str();
   p.simd = environment.simd.empty() ? nullptr : environment.simd.c_str();
   p.backends = environment.backends.empty() ? nullptr : environment.backends.c_str();
   return p;

@@ -19,7 +19,7 @@ struct Environment {
 
 // -m -t -c -b -ub -ctk -ctv --activations
 struct ModelFlags {
-  std::string path;
+  std::string path, bpe;
   int threads = 0, context = 0, batch = 2048, ubatch = 512;
   std::string key_type, value_type, activations = "auto";
 

@@ -13,7 +13,7 @@ namespace cli {
 namespace {
 
 struct InspectFlags {
-  std::string model;
+  std::string model, bpe;
   ConfigFlags configs;
   bool json = false, tensors = false;
 };
@@ -100,7 +100,7 @@ int run(const InspectFlags& flags) {
     configs.json = flags.json;
     return inspect_configs(configs);
   }
-  const Json out = summary(moiety::read_model(flags.model), flags);
+  const Json out = summary(moiety::read_model(flags.model, flags.bpe), flags);
   if (flags.json) std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   else print(out, 0);
   return 0;
@@ -121,6 +121,7 @@ void add_inspect(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--train-vocab", flags->configs.vocabulary, "--config: rows of the head that count in training; 0: all")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
+  command->add_option("--bpe", flags->bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   command->add_flag("--json", flags->json, "As JSON");
   command->add_flag("--tensors", flags->tensors, "Every tensor too");
   command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
