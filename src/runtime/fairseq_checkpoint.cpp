@@ -57,8 +57,8 @@ Marks marks_of(PickleValue root) {
       if (!own && name.starts_with("moe_") && marks.size() < kMost) add_mark(marks, name, value);
     });
   }
-  add_mark(marks, "seed", cfg ? cfg.find("common").find("seed") : args.find("seed"));
-  add_mark(marks, "save_dir", cfg ? cfg.find("checkpoint").find("save_dir") : args.find("save_dir"));
+  add_mark(marks, "seed", cfg.has_members() ? cfg.find("common").find("seed") : args.find("seed"));
+  add_mark(marks, "save_dir", cfg.has_members() ? cfg.find("checkpoint").find("save_dir") : args.find("save_dir"));
   const PickleValue history = root.find("optimizer_history");
   if (history.count() > 0) add_mark(marks, "num_updates", history.at(history.count() - 1).find("num_updates"));
   const PickleValue iterator = root.find("extra_state").find("train_iterator");
