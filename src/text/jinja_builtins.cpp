@@ -1,4 +1,4 @@
-// Filters, tests, methods and functions. Each does what Python's or Jinja's of the same name does, or is not here.
+// Filters, tests, methods and functions. Each does what that of the same name does in Python or Jinja, or is not here.
 #include <algorithm>
 
 #include "core/error.h"
@@ -14,15 +14,9 @@ using Dict = std::shared_ptr<JinjaDict>;
 
 constexpr int64_t kLongestRange = 25'000;
 
-const std::string& need_string(const JinjaValue& value, const char* what, int line) {
-  const auto* text = std::get_if<std::string>(&value.v);
-  if (text == nullptr) jinja_fail(line, fmt::format("{} of {}", what, jinja_type(value)));
-  return *text;
-}
-
 // Characters of `set` (or white space) go from both ends, or from one.
 std::string strip(const std::string& text, const JinjaValue* set, bool left, bool right, int line) {
-  const std::string* chars = set ? &need_string(*set, "strip", line) : nullptr;
+  const std::string* chars = set ? &jinja_string(*set, "strip", line) : nullptr;
   auto goes = [&](size_t at) {
     const Char c = decode_char(text, at);
     if (chars == nullptr) return is_space(c.point) || (c.point >= 0x1C && c.point <= 0x1F);
@@ -94,80 +88,12 @@ JinjaValue split(const std::string& text, const JinjaArguments& arguments) {
     }
     return out;
   }
-  const std::string& by = need_string(*separator, "split", arguments.line);
+  const std::string& by = jinja_string(*separator, "split", arguments.line);
   if (by.empty()) jinja_fail(arguments.line, "split by nothing");
   size_t at = 0;
   for (size_t hit; (hit = text.find(by, at)) != std::string::npos; at = hit + by.size()) out->push_back(text.substr(at, hit - at));
   out->push_back(text.substr(at));
   return out;
-}
-
-void json_string(const std::string& text, std::string& out) {
-  out += '"';
-  for (const char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", c);
-        else out += c;
-    }
-  }
-  out += '"';
-}
-
-// As json.dumps(ensure_ascii=False) writes it. `indent` < 0: on one line.
-void json(const JinjaValue& value, int indent, int depth, std::string& out, int line) {
-  if (depth > kJinjaDepth) jinja_fail(line, "so deep a value");
-  auto newline = [&](int level) {
-    if (indent >= 0) out += "\n" + std::string(static_cast<size_t>(indent * level), ' ');
-  };
-  auto elements = [&](size_t n, char open, char close, auto write) {
-    out += open;
-    for (size_t i = 0; i < n; ++i) {
-      if (i > 0) out += indent >= 0 ? "," : ", ";
-      newline(depth + 1);
-      write(i);
-    }
-    if (n > 0) newline(depth);
-    out += close;
-  };
-  if (std::holds_alternative<JinjaNone>(value.v)) {
-    out += "null";
-  } else if (const auto* flag = std::get_if<bool>(&value.v)) {
-    out += *flag ? "true" : "false";
-  } else if (const auto* text = std::get_if<std::string>(&value.v)) {
-    json_string(*text, out);
-  } else if (const auto* list = std::get_if<List>(&value.v)) {
-    elements((*list)->size(), '[', ']', [&](size_t i) { json((**list)[i], indent, depth + 1, out, line); });
-  } else if (const auto* dict = std::get_if<Dict>(&value.v)) {
-    elements((*dict)->size(), '{', '}', [&](size_t i) {
-      json_string((**dict)[i].first, out);
-      out += ": ";
-      json((**dict)[i].second, indent, depth + 1, out, line);
-    });
-  } else if (std::holds_alternative<int64_t>(value.v)) {
-    out += jinja_text(value, line);
-  } else {
-    jinja_fail(line, "tojson of " + jinja_type(value));
-  }
-}
-
-int64_t length(const JinjaValue& value, int line) {
-  if (const auto* text = std::get_if<std::string>(&value.v)) {
-    int64_t n = 0;
-    for (size_t at = 0; at < text->size(); at += decode_char(*text, at).bytes) ++n;
-    return n;
-  }
-  if (const auto* list = std::get_if<List>(&value.v)) return static_cast<int64_t>((*list)->size());
-  if (const auto* dict = std::get_if<Dict>(&value.v)) return static_cast<int64_t>((*dict)->size());
-  if (std::holds_alternative<JinjaUndefined>(value.v)) return 0;
-  jinja_fail(line, "the length of " + jinja_type(value));
 }
 
 JinjaValue pairs(const Dict& dict) {
@@ -187,8 +113,8 @@ JinjaValue select(const JinjaValue& value, const JinjaArguments& arguments, bool
   for (size_t i = test_at + 1; i < arguments.plain.size(); ++i) rest.plain.push_back(arguments.plain[i]);
   auto out = std::make_shared<JinjaList>();
   for (const auto& item : jinja_items(value, arguments.line)) {
-    const JinjaValue tested = attribute ? jinja_attribute(item, need_string(*attribute, "selectattr", arguments.line), arguments.line) : item;
-    const bool holds = test ? jinja_test(need_string(*test, "select", arguments.line), tested, rest) : jinja_truth(tested);
+    const JinjaValue tested = attribute ? jinja_attribute(item, jinja_string(*attribute, "selectattr", arguments.line), arguments.line) : item;
+    const bool holds = test ? jinja_test(jinja_string(*test, "select", arguments.line), tested, rest) : jinja_truth(tested);
     if (holds == keep) out->push_back(item);
   }
   return out;
@@ -201,8 +127,8 @@ JinjaValue map(const JinjaValue& value, const JinjaArguments& arguments) {
   rest.line = arguments.line;
   for (size_t i = 1; i < arguments.plain.size(); ++i) rest.plain.push_back(arguments.plain[i]);
   for (const auto& item : jinja_items(value, arguments.line)) {
-    if (attribute) out->push_back(jinja_attribute(item, need_string(*attribute, "map", arguments.line), arguments.line));
-    else if (!arguments.plain.empty()) out->push_back(jinja_filter(need_string(arguments.plain[0], "map", arguments.line), item, rest));
+    if (attribute) out->push_back(jinja_attribute(item, jinja_string(*attribute, "map", arguments.line), arguments.line));
+    else if (!arguments.plain.empty()) out->push_back(jinja_filter(jinja_string(arguments.plain[0], "map", arguments.line), item, rest));
     else jinja_fail(arguments.line, "map without an argument");
   }
   return out;
@@ -231,7 +157,7 @@ JinjaValue string_method(const std::string& name, const std::string& text, const
   auto argument = [&](size_t i, const char* what) -> const std::string& {
     const auto* value = arguments.get(i, what);
     if (value == nullptr) jinja_fail(line, fmt::format("{}() without an argument", name));
-    return need_string(*value, name.c_str(), line);
+    return jinja_string(*value, name.c_str(), line);
   };
   if (name == "strip") return strip(text, arguments.get(0, "chars"), true, true, line);
   if (name == "lstrip") return strip(text, arguments.get(0, "chars"), true, false, line);
@@ -251,7 +177,7 @@ JinjaValue dict_method(const std::string& name, const Dict& dict, const JinjaArg
     const auto* key = arguments.get(0, "key");
     if (key == nullptr) jinja_fail(arguments.line, "get() without a key");
     for (const auto& [known, value] : *dict) {
-      if (known == need_string(*key, "get", arguments.line)) return value;
+      if (known == jinja_string(*key, "get", arguments.line)) return value;
     }
     const auto* otherwise = arguments.get(1, "default");
     return otherwise ? *otherwise : JinjaValue(JinjaNone{});
@@ -262,7 +188,7 @@ JinjaValue dict_method(const std::string& name, const Dict& dict, const JinjaArg
 }
 
 bool contains(const JinjaValue& container, const JinjaValue& item, int line) {
-  if (const auto* text = std::get_if<std::string>(&container.v)) return text->find(need_string(item, "a search", line)) != std::string::npos;
+  if (const auto* text = std::get_if<std::string>(&container.v)) return text->find(jinja_string(item, "a search", line)) != std::string::npos;
   if (const auto* dict = std::get_if<Dict>(&container.v)) {
     const auto* key = std::get_if<std::string>(&item.v);
     return key && std::any_of((*dict)->begin(), (*dict)->end(), [&](const auto& member) { return member.first == *key; });
@@ -279,108 +205,6 @@ const JinjaValue* JinjaArguments::get(size_t index, std::string_view name) const
     if (known == name) return &value;
   }
   return nullptr;
-}
-
-std::string jinja_type(const JinjaValue& value) {
-  constexpr const char* kNames[] = {"an undefined value", "none", "a boolean", "an integer", "a fraction", "a string", "a list", "a dictionary", "a function"};
-  if (const auto* missing = std::get_if<JinjaUndefined>(&value.v)) return fmt::format("the undefined '{}'", printable(missing->name));
-  return kNames[value.v.index()];
-}
-
-bool jinja_truth(const JinjaValue& value) {
-  if (const auto* flag = std::get_if<bool>(&value.v)) return *flag;
-  if (const auto* number = std::get_if<int64_t>(&value.v)) return *number != 0;
-  if (const auto* fraction = std::get_if<double>(&value.v)) return *fraction != 0;
-  if (const auto* text = std::get_if<std::string>(&value.v)) return !text->empty();
-  if (const auto* list = std::get_if<List>(&value.v)) return !(*list)->empty();
-  if (const auto* dict = std::get_if<Dict>(&value.v)) return !(*dict)->empty();
-  return std::holds_alternative<JinjaFunction>(value.v);
-}
-
-bool jinja_equal(const JinjaValue& a, const JinjaValue& b) {
-  auto number = [](const JinjaValue& value) -> std::optional<int64_t> {
-    if (const auto* integer = std::get_if<int64_t>(&value.v)) return *integer;
-    if (const auto* flag = std::get_if<bool>(&value.v)) return *flag ? 1 : 0;  // as in Python
-    return std::nullopt;
-  };
-  if (number(a) && number(b)) return *number(a) == *number(b);
-  if (a.v.index() != b.v.index()) return false;
-  if (const auto* text = std::get_if<std::string>(&a.v)) return *text == std::get<std::string>(b.v);
-  if (const auto* list = std::get_if<List>(&a.v)) {
-    const auto& other = std::get<List>(b.v);
-    return (*list)->size() == other->size() && std::equal((*list)->begin(), (*list)->end(), other->begin(), jinja_equal);
-  }
-  if (const auto* fraction = std::get_if<double>(&a.v)) return *fraction == std::get<double>(b.v);
-  if (const auto* dict = std::get_if<Dict>(&a.v)) return *dict == std::get<Dict>(b.v);
-  return std::holds_alternative<JinjaNone>(a.v) || std::holds_alternative<JinjaUndefined>(a.v);
-}
-
-std::string jinja_text(const JinjaValue& value, int line) {
-  if (std::holds_alternative<JinjaUndefined>(value.v)) return {};
-  if (std::holds_alternative<JinjaNone>(value.v)) return "None";
-  if (const auto* flag = std::get_if<bool>(&value.v)) return *flag ? "True" : "False";
-  if (const auto* number = std::get_if<int64_t>(&value.v)) return std::to_string(*number);
-  if (const auto* text = std::get_if<std::string>(&value.v)) return *text;
-  jinja_fail(line, "writing " + jinja_type(value));
-}
-
-JinjaValue jinja_attribute(const JinjaValue& value, const std::string& name, int line) {
-  if (name.starts_with("_")) jinja_fail(line, fmt::format("the attribute '{}'", printable(name)));
-  if (const auto* missing = std::get_if<JinjaUndefined>(&value.v)) {
-    jinja_fail(line, fmt::format("'{}' of the undefined '{}'", printable(name), printable(missing->name)));
-  }
-  const auto* dict = std::get_if<Dict>(&value.v);
-  const bool method = dict ? name == "items" || name == "keys" || name == "values" || name == "get"
-                           : std::holds_alternative<std::string>(value.v);
-  if (method) return JinjaFunction{name, std::make_shared<JinjaValue>(value)};
-  if (dict) {
-    for (const auto& [key, member] : **dict) {
-      if (key == name) return member;
-    }
-  }
-  return JinjaUndefined{name};
-}
-
-JinjaValue jinja_item(const JinjaValue& value, const JinjaValue& key, int line) {
-  if (const auto* index = std::get_if<int64_t>(&key.v)) {
-    const auto* list = std::get_if<List>(&value.v);
-    if (list != nullptr) {
-      const auto n = static_cast<int64_t>((*list)->size());
-      const int64_t at = *index < 0 ? *index + n : *index;
-      return at >= 0 && at < n ? (**list)[static_cast<size_t>(at)] : JinjaValue(JinjaUndefined{std::to_string(*index)});
-    }
-    if (const auto* text = std::get_if<std::string>(&value.v)) {
-      const int64_t n = length(value, line), at = *index < 0 ? *index + n : *index;
-      if (at < 0 || at >= n) return JinjaUndefined{std::to_string(*index)};
-      size_t byte = 0;
-      for (int64_t i = 0; i < at; ++i) byte += decode_char(*text, byte).bytes;
-      return text->substr(byte, decode_char(*text, byte).bytes);
-    }
-    jinja_fail(line, "an index into " + jinja_type(value));
-  }
-  const std::string& name = need_string(key, "an index", line);
-  if (const auto* dict = std::get_if<Dict>(&value.v)) {
-    for (const auto& [known, member] : **dict) {
-      if (known == name) return member;
-    }
-    return JinjaUndefined{name};
-  }
-  return jinja_attribute(value, name, line);
-}
-
-JinjaList jinja_items(const JinjaValue& value, int line) {
-  if (const auto* list = std::get_if<List>(&value.v)) return **list;
-  JinjaList out;
-  if (const auto* dict = std::get_if<Dict>(&value.v)) {
-    for (const auto& member : **dict) out.emplace_back(member.first);
-    return out;
-  }
-  if (const auto* text = std::get_if<std::string>(&value.v)) {
-    for (size_t at = 0; at < text->size(); at += decode_char(*text, at).bytes) out.emplace_back(text->substr(at, decode_char(*text, at).bytes));
-    return out;
-  }
-  if (std::holds_alternative<JinjaUndefined>(value.v)) return out;
-  jinja_fail(line, "going through " + jinja_type(value));
 }
 
 bool jinja_test(const std::string& name, const JinjaValue& value, const JinjaArguments& arguments) {
@@ -410,14 +234,12 @@ bool jinja_test(const std::string& name, const JinjaValue& value, const JinjaArg
 
 JinjaValue jinja_filter(const std::string& name, const JinjaValue& value, const JinjaArguments& arguments) {
   const int line = arguments.line;
-  if (name == "length" || name == "count") return length(value, line);
+  if (name == "length" || name == "count") return jinja_length(value, line);
   if (name == "tojson") {
-    std::string out;
     const auto* indent = arguments.get(0, "indent");
     const auto* spaces = indent ? std::get_if<int64_t>(&indent->v) : nullptr;
     if (spaces && (*spaces < 0 || *spaces > 16)) jinja_fail(line, "this indent");
-    json(value, spaces ? static_cast<int>(*spaces) : -1, 0, out, line);
-    return out;
+    return jinja_json(value, spaces ? static_cast<int>(*spaces) : -1, line);
   }
   if (name == "string") return jinja_text(value, line);
   if (name == "safe") return value;

@@ -49,6 +49,21 @@ struct JinjaTemplate::Program {
 
 std::vector<JinjaNode> parse_jinja(std::string_view source);
 
+[[noreturn]] void jinja_fail(int line, const std::string& what);
+
+// Values (jinja_value.cpp).
+bool jinja_truth(const JinjaValue& value);
+bool jinja_equal(const JinjaValue& a, const JinjaValue& b);
+std::string jinja_text(const JinjaValue& value, int line);  // what {{ value }} writes
+std::string jinja_type(const JinjaValue& value);
+const std::string& jinja_string(const JinjaValue& value, const char* what, int line);  // fails where it is none
+int64_t jinja_length(const JinjaValue& value, int line);
+// As json.dumps(ensure_ascii=False) writes it. `indent` < 0: on one line.
+std::string jinja_json(const JinjaValue& value, int indent, int line);
+JinjaValue jinja_attribute(const JinjaValue& value, const std::string& name, int line);
+JinjaValue jinja_item(const JinjaValue& value, const JinjaValue& key, int line);
+JinjaList jinja_items(const JinjaValue& value, int line);  // what a for loop goes through
+
 // Filters, methods and functions that need nothing but their values (jinja_builtins.cpp).
 struct JinjaArguments {
   std::vector<JinjaValue> plain;
@@ -57,16 +72,8 @@ struct JinjaArguments {
 
   const JinjaValue* get(size_t index, std::string_view name) const;
 };
-[[noreturn]] void jinja_fail(int line, const std::string& what);
-bool jinja_truth(const JinjaValue& value);
-bool jinja_equal(const JinjaValue& a, const JinjaValue& b);
-std::string jinja_text(const JinjaValue& value, int line);  // what {{ value }} writes
-std::string jinja_type(const JinjaValue& value);
-JinjaValue jinja_attribute(const JinjaValue& value, const std::string& name, int line);
-JinjaValue jinja_item(const JinjaValue& value, const JinjaValue& key, int line);
 bool jinja_test(const std::string& name, const JinjaValue& value, const JinjaArguments& arguments);
 JinjaValue jinja_filter(const std::string& name, const JinjaValue& value, const JinjaArguments& arguments);
 JinjaValue jinja_call(const JinjaFunction& function, const JinjaArguments& arguments);
-JinjaList jinja_items(const JinjaValue& value, int line);  // what a for loop goes through
 
 }  // namespace moiety::text
