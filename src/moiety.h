@@ -244,7 +244,8 @@ MOIETY_API moiety_status moiety_session_load(moiety_session* session, const char
 
 typedef enum moiety_want { MOIETY_WANT_LAST = 0, MOIETY_WANT_ALL = 1, MOIETY_WANT_NONE = 2 } moiety_want;
 
-/* Logits [vocab] after the token at `position`; valid during the call, which comes on the calling thread. */
+/* Logits [vocab] after the token at `position`; valid during the call, which comes on the calling thread and may use
+ * the model and other sessions; changing one that runs is MOIETY_INVALID_ARGUMENT. */
 typedef void (*moiety_logits_callback)(int32_t position, const float* logits, size_t count, void* user_data);
 
 typedef struct moiety_eval_request {

@@ -26,6 +26,7 @@ struct moiety_session {
       : session(model, sampler, capacity), scheduler(model) {}
   moiety::Session session;
   moiety::Scheduler scheduler;
+  bool running = false;  // in moiety_eval, whose callbacks must leave it alone
 };
 
 namespace moiety::api {

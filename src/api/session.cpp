@@ -41,15 +41,31 @@ void submit(Scheduler& scheduler, const moiety_eval_request& request) {
   scheduler.submit(request.session->session, tokens_of(request.tokens, request.count), want_of(request.want), std::move(sink));
 }
 
+// A session that may be changed now.
+moiety_session& idle(moiety_session* session) {
+  if (required(session, "session").running) fail(Status::kInvalidArgument, "the session is running: its callback can't change it");
+  return *session;
+}
+
+struct Running {
+  explicit Running(std::span<const moiety_eval_request> all) : requests(all) { set(true); }
+  ~Running() { set(false); }
+  void set(bool running) const {
+    for (const moiety_eval_request& request : requests) request.session->running = running;
+  }
+  std::span<const moiety_eval_request> requests;
+};
+
 void eval(std::span<const moiety_eval_request> requests, const CancelToken* cancel) {
   for (size_t i = 0; i < requests.size(); ++i) {
-    required(requests[i].session, "session");
+    idle(requests[i].session);
     for (size_t j = 0; j < i; ++j) {
       if (requests[i].session == requests[j].session) fail(Status::kInvalidArgument, "requests {} and {} name the same session", j, i);
     }
   }
   if (requests.empty()) return;
   Scheduler& scheduler = requests[0].session->scheduler;
+  const Running running(requests);
   try {
     for (const moiety_eval_request& request : requests) submit(scheduler, request);
     scheduler.run(cancel);
@@ -105,7 +121,7 @@ int32_t moiety_session_context(const moiety_session* session) {
 }
 
 moiety_status moiety_session_rewind(moiety_session* session, int32_t position, moiety_error* error) {
-  return guarded(error, [&] { required(session, "session").session.rewind(position); });
+  return guarded(error, [&] { idle(session).session.rewind(position); });
 }
 
 moiety_status moiety_session_tokens(const moiety_session* session, int32_t* ids, size_t capacity, size_t* count, moiety_error* error) {
@@ -122,7 +138,7 @@ moiety_status moiety_session_save(const moiety_session* session, const char* pat
 }
 
 moiety_status moiety_session_load(moiety_session* session, const char* path, moiety_error* error) {
-  return guarded(error, [&] { required(session, "session").session.load(&required(path, "path")); });
+  return guarded(error, [&] { idle(session).session.load(&required(path, "path")); });
 }
 
 moiety_status moiety_eval(const moiety_eval_request* requests, size_t count, const moiety_cancel* cancel, moiety_error* error) {
@@ -151,7 +167,7 @@ moiety_status moiety_session_sample(moiety_session* session, int32_t* id, moiety
 moiety_status moiety_generate(moiety_session* session, const int32_t* prompt, size_t count, const moiety_generate_params* user_params,
                               moiety_generate_result* result, moiety_error* error) {
   return guarded(error, [&] {
-    required(session, "session");
+    idle(session);
     const moiety_generate_params p = read_params(user_params, default_generate_params(), "moiety_generate_params");
     if (result) write_result(result, moiety_generate_result{}, "moiety_generate_result");
     const moiety::GenerateOptions options{p.max_tokens, p.ignore_eos};

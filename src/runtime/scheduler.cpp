@@ -174,10 +174,12 @@ bool Scheduler::step(const CancelToken* cancel) {
   const std::vector<Part> parts = model_.whole_groups() ? choose_groups() : choose();
   if (parts.empty()) return false;
   fill(parts);
-  const std::scoped_lock lock(model_.step_mutex());
-  const Plan& plan = model_.plan(batch_.tokens());
-  const Tensor logits = executor_.run(plan, batch_, cancel, observer_ ? &observer_ : nullptr);
-  deliver(parts, logits);
+  Tensor logits;
+  {
+    const std::scoped_lock lock(model_.step_mutex());
+    logits = executor_.run(model_.plan(batch_.tokens()), batch_, cancel, observer_ ? &observer_ : nullptr);
+  }
+  deliver(parts, logits);  // unlocked: a sink may use the model
   return true;
 }
 

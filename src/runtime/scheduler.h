@@ -13,7 +13,8 @@ namespace moiety {
 
 enum class Want : uint8_t { kNone, kLast, kAll };  // for which of the submitted tokens logits are computed
 
-// Called with the position of a token and the logits [V] after it; the span is valid during the call.
+// Called with the position of a token and the logits [V] after it; the span is valid during the call. It may use the model,
+// but not this scheduler.
 using LogitsSink = std::function<void(int position, std::span<const float> logits)>;
 
 // Tokens of a session, which must outlive their run (or be dropped). Logits of the last one go to session.logits() as

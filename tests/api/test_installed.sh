@@ -3,7 +3,7 @@
 set -eu
 build=$1 source=$2 golden=$3 prefix=$4 root=$5
 command -v pkg-config >/dev/null || { echo "SKIP: no pkg-config"; exit 77; }
-if nm -D "$build/src/api/libmoiety.so" | grep -q __asan; then echo "SKIP: a sanitizer build needs its runtime in the program"; exit 77; fi
+if nm -D "$build/src/api/libmoiety.so" | grep -qE '__(asan|tsan)'; then echo "SKIP: a sanitizer build needs its runtime in the program"; exit 77; fi
 cc=cc
 command -v cc >/dev/null || cc=clang-19
 tmp=$(mktemp -d)
