@@ -8,6 +8,10 @@ def cast(s, animals=0.25):
     return a, b
 
 
+def capital(text):
+    return text[0].upper() + text[1:]
+
+
 def who(s, p):
     """'a cheerful girl', 'a shy fox'."""
     size = s.pick(["", "", "little ", "young "])

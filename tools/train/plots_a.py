@@ -1,6 +1,6 @@
 """Plots about things: lost, found, broken, traded, made, given back."""
 from lexicon import COLORS, FOODS, FRUITS, INDOOR_SPOTS, SMALL, SPOTS, THINGS
-from parts import cast, closing, happy, moral, opening, sad, thanks, weather
+from parts import capital, cast, closing, happy, moral, opening, sad, thanks, weather
 
 
 def lost_and_found(s):
@@ -134,7 +134,7 @@ def making(s):
             "\"[What shall we make tomorrow|What is next]?\" asked {b}, and they both laughed.",
             "{c_intro} [was proud of them|said it was the best work {c.he} had ever seen|wanted to know how they had done it].")
     s.fact("What did {a} and {b} make?", "They made {art}{what}.")
-    s.fact("What went wrong [at first|the first time]?", "{mistake_c}.", mistake_c=mistake[0].upper() + mistake[1:])
+    s.fact("What went wrong [at first|the first time]?", "{mistake_c}.", mistake_c=capital(mistake))
     s.fact("What did they do the second time?", "They {fix}.")
     if what != "snow fort":
         s.fact("What did they need?", "They needed {x}, {y} and {z}.")

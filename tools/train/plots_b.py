@@ -1,6 +1,6 @@
 """Plots about people and animals: help, quarrels, fear, losing the way, winter, guests at night."""
 from lexicon import COLORS, FAR_PLACES, FOODS, FRUITS, INDOOR_FUN, NEEDY, OUTINGS, PETS, SPOTS
-from parts import cast, closing, happy, moral, opening, sad, thanks, weather
+from parts import capital, cast, closing, happy, moral, opening, sad, thanks, weather
 
 # trouble: (where it is, what is tried first, why that fails, the tool, how the tool works)
 TROUBLE = [
@@ -138,7 +138,7 @@ def fear(s):
     moral(s, "brave", 0.5)
     closing(s, "{a} was {happy}. Now {a.he} could help others who were afraid of {what}.", "{c} only smiled and said: \"I knew it.\"", "After that, {a} was not afraid of {what} any more, or only a little.")
     s.fact("What was {a} afraid of?", "{a.He} was afraid of {what}.")
-    s.fact("Who gave {a} advice?", "{c_cap} gave {a.him} advice.", c_cap=c.name[0].upper() + c.name[1:])
+    s.fact("Who gave {a} advice?", "{c_cap} gave {a.him} advice.", c_cap=capital(c.name))
     s.fact("Who stayed near {a}?", "{b} stayed near {a.him}.")
     s.fact("How did it end?", "{a.He} {end}.")
 
@@ -168,7 +168,7 @@ def lost_way(s):
     s.paragraph()
     if c:
         s.say("[At last|An hour later|Just as the stars came out] they saw a light. It was {c}, who had come out [with a lantern|with a lamp in {c.his} hand] to look for them. {c} [did not scold them|hugged them both|was so {happy} that {c.he} forgot to be angry].")
-        s.fact("Who came to look for them?", "{c_cap} came to look for them.", c_cap=c.name[0].upper() + c.name[1:])
+        s.fact("Who came to look for them?", "{c_cap} came to look for them.", c_cap=capital(c.name))
     else:
         s.say("[At last|An hour later|Just as the stars came out] they reached home. It had never looked so [warm|good|bright]. {b} [danced for joy|lay down and fell asleep at once|was so {happy} that {b.he} sang].")
     moral(s, "brave", 0.25)
@@ -208,7 +208,7 @@ def night_thief(s):
     s.say("[The next morning|At breakfast] they told {c} everything. At first {c} was angry, but then {c.he} {then}.")
     s.one_of("After that nothing was missing any more.", "From that night on, nobody took any {goods} again.")
     closing(s, "And {c} said sorry to {suspect}." if suspect.startswith("the ") else "And {c} never blamed a stranger again.", "{c} gave {a} and {b} {c.gift} for their good work.")
-    s.fact("What was missing?", "[Every night {goods} were missing.|{goods_c} were missing.]", goods_c=goods[0].upper() + goods[1:])
+    s.fact("What was missing?", "[Every night {goods} were missing.|{goods_c} were missing.]", goods_c=capital(goods))
     s.fact("Who was the thief?", "The thief was a {an}.")
     s.fact("Why did the {an} do it?", "Because {why}.")
     s.fact("Whom did {c} suspect at first?", "{c} suspected {suspect}.")
@@ -267,7 +267,7 @@ def storm_outing(s):
     closing(s, "\"Tomorrow we will {doing} {where},\" said {b}. \"[Or the day after|And if it storms again, I will not mind],\" said {a}.", "It was not the day they had planned, but it was [a better one|one of the best].")
     s.fact("What did {a} and {b} want to do?", "They wanted to {doing} {where}.")
     s.fact("What did they eat?", "They ate {food}.")
-    s.fact("What went wrong?", "{storm_c}.", storm_c=storm[0][0].upper() + storm[0][1:])
+    s.fact("What went wrong?", "{storm_c}.", storm_c=capital(storm[0]))
 
 
 PLOTS = [(rescue, 3), (quarrel, 3), (fear, 3), (lost_way, 3), (night_thief, 2), (winter, 2), (storm_outing, 2)]

@@ -1,6 +1,6 @@
 """Plots about going, growing and learning: journeys, gardens, skills, races, visits, surprises."""
 from lexicon import COLORS, FAR_PLACES, FLOWERS, FOODS, FRUITS, JOBS, PETS, SEEDS, SMALL
-from parts import cast, closing, happy, moral, opening, sad, thanks, weather
+from parts import capital, cast, closing, happy, moral, opening, sad, thanks, weather
 
 # obstacle: (what, how the helper met on the way removes it)
 MEETINGS = [("a beggar who was hungry", "half of {a.his} bread", "a river without a bridge", "showed {a.him} a place where the water was shallow"),
@@ -24,7 +24,7 @@ def journey(s):
     s.names.update(a=a)
     s.names.update(r=r, o=o, c=c, far=s.pick(FAR_PLACES), met=who, give=s.text(gift), obst=obstacle, solved=s.text(solved)[0].lower() + s.text(solved)[1:], happy=happy(s))
     s.names["give"] = s.names["give"][0].lower() + s.names["give"][1:]
-    s.title = s.pick(["{a}'s Journey", "The Long Way", "The {N} Must Go to {F}", "A Walk to {F}"]).replace("{F}", s.names["far"][0].upper() + s.names["far"][1:]).replace("The The", "The").replace("to The", "to the")
+    s.title = s.pick(["{a}'s Journey", "The Long Way", "The {N} Must Go to {F}", "A Walk to {F}"]).replace("{F}", capital(s.names["far"])).replace("The The", "The").replace("to The", "to the")
     opening(s, a)
     s.say(weather(s) + " {r} [called {a}|came to {a}]. \"[Someone must take|Please take] this {o.n} to {far},\" {r.he} said. \"[It is important|They are waiting for it|I am too ill to go myself].\"")
     s.say("So {a} [put the {o.n} in {a.his} bag|took the {o} under {a.his} arm|wrapped the {o.n} in a cloth], [took some bread|filled a bottle with water] and set off.")
@@ -63,7 +63,7 @@ def garden(s):
     opening(s, a)
     if c:
         s.say("In {month}, {c} gave {a} a [handful|little bag] of {seed} seeds. \"[Plant them and wait|All you need is water and patience],\" {c.he} said.")
-        s.fact("Who gave {a} the seeds?", "{c_cap} gave {a.him} the seeds.", c_cap=c.name[0].upper() + c.name[1:])
+        s.fact("Who gave {a} the seeds?", "{c_cap} gave {a.him} the seeds.", c_cap=capital(c.name))
     else:
         s.say("In {month}, {a} found a [handful|little bag] of {seed} seeds on the path. \"[I will plant them|Let us see what comes of them],\" {a.he} said.")
     s.say("{a} [dug up a small bed beside the path|planted them in a neat row|put them into the dark earth] and [watered them every day|looked every morning before breakfast]. {b} [laughed|smiled] and said: \"[Nothing will ever grow there|You could watch a stone just as well].\"")
@@ -76,7 +76,7 @@ def garden(s):
     moral(s, "care" if s.chance(0.5) else "try", 0.3)
     closing(s, "The next spring {b} planted a bed of {b.his} own.", "\"Next year I will help you from the first day,\" said {b}.")
     s.fact("What seeds did {a} plant?", "{a.He} planted {seed} seeds.")
-    s.fact("What went wrong?", "{pest_c}.", pest_c=pest[0].upper() + pest[1:])
+    s.fact("What went wrong?", "{pest_c}.", pest_c=capital(pest))
     s.fact("What did {a} do about it?", "{a.He} {cure}.")
 
 
@@ -112,7 +112,7 @@ def skill(s):
     closing(s, "A year later {a} taught a little [boy|girl] from next door to {what}, and {a.he} told the child: \"You must {advice}.\"", "{a} thanked {c}, who only [smiled|winked].")
     s.fact("What did {a} want to learn?", "{a.He} wanted to {what}.")
     s.fact("What happened at first?", "{a.He} {fail}.")
-    s.fact("Who gave {a} advice?", "{c_cap}.", c_cap=c.name[0].upper() + c.name[1:] + (f", the {c.kind}" if c.name[0] in "M" else ""))
+    s.fact("Who gave {a} advice?", "{c_cap}.", c_cap=capital(c.name) + (f", the {c.kind}" if c.name[0] in "M" else ""))
     s.fact("What was the advice?", "{a.He} should {advice}.")
 
 

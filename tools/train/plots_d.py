@@ -1,6 +1,6 @@
 """Plots about the sea, an egg, a riddle, too much change, a wish, a lost voice."""
 from lexicon import COLORS, COUNTABLES, FLOWERS, FOODS, FRUITS, SPOTS
-from parts import cast, closing, happy, moral, opening, sad, weather
+from parts import capital, cast, closing, happy, moral, opening, sad, weather
 
 
 def fog(s):
@@ -26,7 +26,7 @@ def fog(s):
     closing(s, "Since that night {a} has had a key to the lighthouse.", "{c} taught {a} everything about the lamp, and one day {a} will be the keeper.")
     s.fact("What was the name of the boat?", "The boat was called {boat}.")
     s.fact("What did {a} do to save the boat?", "{a.He} {way}.")
-    s.fact("Who was on the boat?", "{b_c} was on the boat.", b_c=b.name[0].upper() + b.name[1:])
+    s.fact("Who was on the boat?", "{b_c} was on the boat.", b_c=capital(b.name))
     s.fact("Who was the lighthouse keeper?", "The lighthouse keeper was {c}.")
 
 
@@ -90,7 +90,7 @@ def riddle(s):
     s.say("So they could {want}.")
     moral(s, "friend", 0.3)
     closing(s, "On the way home they made up new riddles, and when they came back, it was the {g} who had to guess.", "They were {happy} and asked each other riddles all the way.")
-    s.fact("Who sat in front of {what}?", "{guard_c} sat there.", guard_c=guard[0].upper() + guard[1:])
+    s.fact("Who sat in front of {what}?", "{guard_c} sat there.", guard_c=capital(guard))
     s.fact("{q1}", "It is {a1}." if a1 != "light" else "It is light.")
     s.fact("{q2}", "It is {a2}.")
     s.fact("Who knew the second answer?", "{b} knew it.")
@@ -146,15 +146,15 @@ def wish(s):
     s.paragraph()
     s.say("At first it was [wonderful|great fun]. [But after a few days|But soon] {result}.")
     s.say("\"This cannot go on,\" said {a.his} friend {b}. \"[I know, I know|I was foolish],\" sighed {a}. \"[We must find the {g} again|If only I could take it back]!\"")
-    s.say("Together they [searched for three days|looked everywhere]. {where_c} they found the {g} at last, and {a} begged to be free of the wish.", where_c=(lambda p: p[0].upper() + p[1:])(s.pick(SPOTS)))
+    s.say("Together they [searched for three days|looked everywhere]. {where_c} they found the {g} at last, and {a} begged to be free of the wish.", where_c=capital(s.pick(SPOTS)))
     s.paragraph()
     s.say("The {g} [smiled|laughed softly]. \"[That was the real gift|Now you know what you have],\" said the {g}, and everything was as before.")
     s.say("{a} had never been so {happy} about [an ordinary day|plain bread and butter|an ordinary Monday].")
     moral(s, "care", 0.2)
     closing(s, "\"[Next time, ask me first|If you ever get a wish again, wish for cookies],\" said {b}.", "{a} never wished for too much again.")
     s.fact("What did {a} wish for?", "{a.He} wished that {wish}.")
-    s.fact("Who gave {a} the wish?", "{giver_c}.", giver_c=giver[0].upper() + giver[1:])
-    s.fact("What went wrong?", "{result_c}.", result_c=s.names["result"][0].upper() + s.names["result"][1:])
+    s.fact("Who gave {a} the wish?", "{giver_c}.", giver_c=capital(giver))
+    s.fact("What went wrong?", "{result_c}.", result_c=capital(s.names["result"]))
     s.fact("Who helped {a} to search?", "{b} helped {a.him}.")
 
 
