@@ -30,6 +30,10 @@ exits 2 logits -m "$model" --tokens 1
 exits 2 logits -o x.npy --tokens 1
 exits 2 run -m "$model" --tokens 1 --activations f64
 exits 2 run -m "$model" --tokens 1 -ctk q4_0
+for flags in '-t -1' '-t 4097' '-c -1' '-b 0' '-ub 0' '-n -2' '--temp -1' '--temp nan' '--top-k -2' '--top-p -1' '--min-p 2' '--repeat-last-n -2' '-s x'; do
+  exits 2 run -m "$model" --tokens 1 --ids $flags
+  [ "$(wc -c <"$tmp/err")" -lt 200 ] || bad "a long message: $flags"
+done
 exits 0 --version
 out_has '^moiety 0'
 exits 0 --help

@@ -199,11 +199,11 @@ void add_bench(CLI::App& app, const Environment& environment, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand("bench", "Measure prompt and generation speed, with the machine's limits beside it");
   flags->model.add(*command, true, true);
-  command->add_option("-t,--threads", flags->threads, "Threads, a list: 1,2")->delimiter(',')->check(CLI::Range(0, 4096));
-  command->add_option("-p,--n-prompt", flags->prompts, "Prompt tokens, a list; 0: no such test")->delimiter(',')->check(CLI::NonNegativeNumber);
-  command->add_option("-n,--n-gen", flags->predicts, "Generated tokens, a list; 0: no such test")->delimiter(',')->check(CLI::NonNegativeNumber);
-  command->add_option("-d,--n-depth", flags->depths, "Tokens in the context before, a list")->delimiter(',')->check(CLI::NonNegativeNumber);
-  command->add_option("-r,--repetitions", flags->repetitions, "Runs of each test")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("-t,--threads", flags->threads, "Threads, a list: 1,2")->delimiter(',')->check(number_from(0, 4096));
+  command->add_option("-p,--n-prompt", flags->prompts, "Prompt tokens, a list; 0: no such test")->delimiter(',')->check(number_from(0));
+  command->add_option("-n,--n-gen", flags->predicts, "Generated tokens, a list; 0: no such test")->delimiter(',')->check(number_from(0));
+  command->add_option("-d,--n-depth", flags->depths, "Tokens in the context before, a list")->delimiter(',')->check(number_from(0));
+  command->add_option("-r,--repetitions", flags->repetitions, "Runs of each test")->check(number_from(1))->capture_default_str();
   command->add_option("-o,--output", flags->output, "md, csv, json or jsonl")->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))->capture_default_str();
   command->add_flag("--no-warmup", flags->no_warmup, "Do not run each test once before");
   command->callback([flags, &environment, &action] { action = [flags, &environment] { return run(*flags, environment); }; });

@@ -215,7 +215,7 @@ void add_chat(CLI::App& app, const Environment& environment, Action& action) {
   command->add_option("--sys,--system-prompt", flags->system, "The system prompt (-sys)");
   command->add_option("--chat-template", flags->chat_template, "A template by name, instead of the model's");
   command->add_option("-n,--predict", flags->predict, "Most tokens of an answer; -1: until it ends")
-      ->check(CLI::Range(-1, INT32_MAX))->capture_default_str();
+      ->check(number_from(-1))->capture_default_str();
   flags->sampling.add(*command);
   command->callback([flags, &environment, &action] {
     action = [flags, &environment] { return Chat(*flags, environment).loop(); };

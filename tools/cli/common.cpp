@@ -31,16 +31,27 @@ void show_log(moiety_log_level, const char* message, void*) { std::fprintf(stder
 
 }  // namespace
 
+CLI::Validator number_from(double low, double high) {
+  const auto text = [](double value) { return std::to_string(static_cast<int64_t>(value)); };
+  const std::string range = std::isinf(high) ? text(low) + " or more" : text(low) + " to " + text(high);
+  const auto check = [=](const std::string& input) {
+    double value = 0;
+    const bool inside = CLI::detail::lexical_cast(input, value) && value >= low && value <= high;
+    return inside ? std::string() : "expected " + range + ", got " + input;
+  };
+  return {check, "", "number"};
+}
+
 void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   auto* model = app.add_option("-m,--model", path, "Model folder, .gguf file, or fairseq checkpoint X.pt");
   if (model_required) model->required();
   if (!threads_list) {
-    app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(CLI::Range(0, 4096));
+    app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(number_from(0, 4096));
   }
   app.add_option("--bpe", bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
-  app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(CLI::NonNegativeNumber);
-  app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(number_from(0));
+  app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(number_from(1))->capture_default_str();
+  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it")->check(number_from(1))->capture_default_str();
   app.add_option("--ctk,--cache-type-k", key_type, "Type of the cached keys (-ctk)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")
@@ -60,12 +71,12 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
 }
 
 void SamplingFlags::add(CLI::App& app) {
-  app.add_option("--temp", temperature, "Temperature; 0: the most likely token")->check(CLI::NonNegativeNumber)->capture_default_str();
-  app.add_option("--top-k", top_k, "Only the k most likely; 0: off")->capture_default_str();
-  app.add_option("--top-p", top_p, "Only the most likely that make up p; 1: off")->capture_default_str();
-  app.add_option("--min-p", min_p, "Only those at least min-p times as likely as the first; 0: off")->capture_default_str();
+  app.add_option("--temp", temperature, "Temperature; 0: the most likely token")->check(number_from(0))->capture_default_str();
+  app.add_option("--top-k", top_k, "Only the k most likely; 0: off")->check(number_from(-1))->capture_default_str();
+  app.add_option("--top-p", top_p, "Only the most likely that make up p; 1: off")->check(number_from(0))->capture_default_str();
+  app.add_option("--min-p", min_p, "Only those at least min-p times as likely as the first; 0: off")->check(number_from(0, 1))->capture_default_str();
   app.add_option("--repeat-penalty", repeat_penalty, "Penalty on tokens seen lately; 1: off")->capture_default_str();
-  app.add_option("--repeat-last-n", repeat_last_n, "How many tokens are seen lately; -1: all")->capture_default_str();
+  app.add_option("--repeat-last-n", repeat_last_n, "How many tokens are seen lately; -1: all")->check(number_from(-1))->capture_default_str();
   app.add_option("-s,--seed", seed, "Same seed, same text; -1: any")->capture_default_str();
 }
 

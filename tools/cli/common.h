@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <thread>
@@ -26,6 +27,9 @@ struct ModelFlags {
   void add(CLI::App& app, bool model_required = true, bool threads_list = false);
   moiety_model_params params(const Environment& environment) const;
 };
+
+// A number from low to high. (CLI11's own let NaN pass, and print limits of 300 digits.)
+CLI::Validator number_from(double low, double high = HUGE_VAL);
 
 struct SamplingFlags {
   float temperature = 0.8f, top_p = 0.95f, min_p = 0.05f, repeat_penalty = 1;

@@ -27,8 +27,8 @@ void add_explain(CLI::App& app, const Environment& environment, Action& action) 
   auto flags = std::make_shared<ExplainFlags>();
   CLI::App* command = app.add_subcommand("explain", "Print what runs each node: backend, kernel, why not another, bytes and FLOPs");
   flags->model.add(*command);
-  command->add_option("-n,--rows", flags->tokens, "Tokens of the step")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("-d,--depth", flags->depth, "Tokens in the context; 0: those of the step")->check(CLI::NonNegativeNumber);
+  command->add_option("-n,--rows", flags->tokens, "Tokens of the step")->check(number_from(1))->capture_default_str();
+  command->add_option("-d,--depth", flags->depth, "Tokens in the context; 0: those of the step")->check(number_from(0));
   command->callback([flags, &environment, &action] { action = [flags, &environment] { return run(*flags, environment); }; });
 }
 

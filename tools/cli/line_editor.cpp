@@ -49,6 +49,8 @@ std::optional<std::string> LineEditor::read(const std::string& prompt) {
   if (terminal_) {
     terminal_->prompt = prompt;
     int count = 0;
+    // Before the prompt is shown: libedit alone would do it after, and a Ctrl-C or Ctrl-D between both would be lost.
+    el_set(terminal_->edit, EL_PREP_TERM, 1);
     const char* text = el_gets(terminal_->edit, &count);
     if (!text || count <= 0) {
       std::fputs("\n", stderr);

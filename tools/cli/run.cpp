@@ -143,7 +143,7 @@ void add_run(CLI::App& app, const Environment& environment, Action& action) {
   auto* file = command->add_option("-f,--file", flags->file, "A file with the prompt; -: standard input")->excludes(prompt);
   command->add_option("--tokens", flags->tokens, "The prompt as token ids: 1,2,3")->excludes(prompt)->excludes(file);
   command->add_option("-n,--predict", flags->predict, "Most tokens to generate; -1: until the model ends")
-      ->check(CLI::Range(-1, INT32_MAX))->capture_default_str();
+      ->check(number_from(-1))->capture_default_str();
   command->add_option("--prompt-cache", flags->cache, "A file that keeps the computed prompt for the next run");
   command->add_flag("--ids", flags->ids, "Print token ids, not text");
   command->add_flag("--ignore-eos", flags->ignore_eos, "Go on after an end-of-sequence token");
