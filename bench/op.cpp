@@ -121,7 +121,8 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64
       matmul.unpack(weight, task * simd::kPanelRows, simd::kPanelRows, panel);
       for (int64_t t = 0; t < tiles; ++t) {
         matmul.gemm(weight, panel, packed.data() + static_cast<size_t>(t) * tile_bytes,
-                    std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens), y);
+                    std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens), y,
+                    simd::Matmul::panel_at(weight, (task + 1) * simd::kPanelRows).part(t, tiles));
       }
     });
   });

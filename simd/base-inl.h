@@ -74,6 +74,21 @@ class Ahead {
   const uint8_t *at_, *end_, *next_;
 };
 
+// Fetches what is read soon, spread over the steps of a GEMM: all at once they would stall it.
+class Spread {
+ public:
+  Spread(const Soon& soon, int64_t steps)
+      : at_(soon.at), end_(soon.at + soon.bytes), each_((soon.bytes / steps + 64) / 64 * 64) {}
+  HWY_INLINE void step() {
+    for (const uint8_t* end = end_ - at_ < each_ ? end_ : at_ + each_; at_ < end; at_ += 64)
+      __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  const uint8_t *at_, *end_;
+  int64_t each_;
+};
+
 // The fixed tree over 8 or 16 lanes.
 HWY_INLINE float tree_sum(float* lanes, int count) {
   for (int half = count / 2; half; half /= 2) {

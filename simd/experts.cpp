@@ -215,16 +215,29 @@ class ExpertsKernel final : public Kernel {
       if (expert.gate) matmul_.unpack(expert.gate, at, rows, gate_panel);
       matmul_.unpack(expert.up, at, rows, up_panel);
       float gate[kTileTokens * kPanelRows], up[kTileTokens * kPanelRows];
-      for (int64_t done = 0, tile = group.tile; done < group.count; done += kTileTokens, ++tile) {
+      const bool more = at + kPanelRows < hidden_;
+      const Expert& after = more ? expert : next_expert(step, group_index);
+      const int64_t after_row = more ? at + kPanelRows : 0, tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t done = i * kTileTokens, tile = group.tile + i;
         const int64_t tokens = std::min<int64_t>(kTileTokens, group.count - done);
-        if (expert.gate) matmul_.gemm(expert.gate, gate_panel, tile_at(step.tiles, expert.gate, tile), tokens, gate);
-        matmul_.gemm(expert.up, up_panel, tile_at(step.tiles, expert.up, tile), tokens, up);
+        if (expert.gate) {
+          matmul_.gemm(expert.gate, gate_panel, tile_at(step.tiles, expert.gate, tile), tokens, gate,
+                       Matmul::panel_at(after.gate, after_row).part(i, tiles));
+        }
+        matmul_.gemm(expert.up, up_panel, tile_at(step.tiles, expert.up, tile), tokens, up,
+                     Matmul::panel_at(after.up, after_row).part(i, tiles));
         for (int64_t t = 0; t < tokens; ++t) {
           activate(expert, at, rows, gate + t * kPanelRows, up + t * kPanelRows,
                    step.hidden + (group.first + done + t) * hidden_ + at);
         }
       }
     }
+  }
+
+  // The expert of the group behind this one; of the last one, itself.
+  const Expert& next_expert(const Step& step, int64_t group) const noexcept {
+    return op_.bank->expert(step.groups[std::min(group + 1, step.group_count - 1)].expert);
   }
 
   // Where the chunk behind one that ends at row `first` of a group starts.
@@ -292,9 +305,14 @@ class ExpertsKernel final : public Kernel {
         continue;
       }
       matmul_.unpack(expert.down, first, count, panel);
-      for (int32_t done = 0, tile = group.tile; done < group.count; done += kTileTokens, ++tile) {
+      const Soon soon = g + 1 < step.group_count
+                            ? Matmul::panel_at(next_expert(step, g).down, first)
+                            : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + kPanelRows);
+      const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      for (int32_t i = 0; i < tiles; ++i) {
+        const int32_t done = i * kTileTokens, tile = group.tile + i;
         const int32_t tokens = std::min(kTileTokens, group.count - done);
-        matmul_.gemm(expert.down, panel, tile_at(step.hidden_tiles, expert.down, tile), tokens, y);
+        matmul_.gemm(expert.down, panel, tile_at(step.hidden_tiles, expert.down, tile), tokens, y, soon.part(i, tiles));
         for (int32_t t = 0; t < tokens; ++t) combine(expert, group.first + done + t, y + t * kPanelRows);
       }
     }

@@ -154,13 +154,15 @@ void pack_f32(const float* const* rows, int64_t tokens, int64_t k, float* tile) 
 
 // The GEMM of a lane-ordered panel and tile: `items` steps, each one multiply-add of kTokens sums.
 template <int kTokens, class Step>
-HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, const Step& step) {
+HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, const Soon& soon, const Step& step) {
   HWY_ALIGN float stack[5][kTokens][kStep];
+  Spread fetch(soon, 16);
   int depth = 0;
   int64_t at = 0;
   for (int v = 0; v < 16; ++v) {
     const int lane = (v & 1) << 3 | (v & 2) << 1 | (v & 4) >> 1 | (v & 8) >> 3;
     V16 acc[kTokens];
+    fetch.step();
     for (int t = 0; t < kTokens; ++t) acc[t] = hn::Zero(d16);
     const int64_t end = at + (items - lane + 15) / 16;
     for (; at < end; ++at) step(at, acc);
@@ -175,25 +177,27 @@ HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, con
 }
 
 template <int kTokens>
-HWY_NOINLINE void gemm_f32_tokens(const float* panel, const float* tile, int64_t k, int64_t t0, int64_t r0, float* y) {
-  gemm_tokens<kTokens>(k, t0, r0, y, [&](int64_t at, V16* acc) HWY_ATTR {
+HWY_NOINLINE void gemm_f32_tokens(const float* panel, const float* tile, int64_t k, int64_t t0, int64_t r0, float* y,
+                                  const Soon& soon) {
+  gemm_tokens<kTokens>(k, t0, r0, y, soon, [&](int64_t at, V16* acc) HWY_ATTR {
     const V16 w = hn::LoadU(d16, panel + at * 16 + r0);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(w, hn::Set(d16, tile[at * kTileTokens + t0 + t]), acc[t]);
   });
 }
 
-void gemm_f32(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y) noexcept {
+void gemm_f32(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
   for (int64_t r = 0; r < 16; r += static_cast<int64_t>(kStep)) {
     for (int64_t t = 0; t < tokens;) {
       const int64_t left = tokens - t;
-      if (left >= 12) {
-        gemm_f32_tokens<12>(panel, tile, k, t, r, y), t += 12;
-      } else if (left >= 4) {
-        gemm_f32_tokens<4>(panel, tile, k, t, r, y), t += 4;
+      if (left > 8) {  // absent tokens are zero: more of them cost less than another call
+        gemm_f32_tokens<12>(panel, tile, k, t, r, y, soon), t += 12;
+      } else if (left > 1) {
+        gemm_f32_tokens<4>(panel, tile, k, t, r, y, soon), t += 4;
       } else {
-        gemm_f32_tokens<1>(panel, tile, k, t, r, y), t += 1;
+        gemm_f32_tokens<1>(panel, tile, k, t, r, y, soon), t += 1;
       }
+      soon = {};  // the first call has seen to it
     }
   }
 }
@@ -268,8 +272,9 @@ void pack_bf16(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t*
 }
 
 template <int kTokens>
-HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, int64_t pairs, int64_t t0, float* y) {
-  gemm_tokens<kTokens>(pairs, t0, 0, y, [&](int64_t at, V16* acc) HWY_ATTR {
+HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, int64_t pairs, int64_t t0, float* y,
+                                   const Soon& soon) {
+  gemm_tokens<kTokens>(pairs, t0, 0, y, soon, [&](int64_t at, V16* acc) HWY_ATTR {
     const __m512i w = _mm512_loadu_si512(panel + at * 16);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) {
@@ -278,17 +283,18 @@ HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, 
   });
 }
 
-void gemm_bf16(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept {
+void gemm_bf16(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
   const int64_t pairs = (k + 1) / 2;
   for (int64_t t = 0; t < tokens;) {
     const int64_t left = tokens - t;
-    if (left >= 12) {
-      gemm_bf16_tokens<12>(panel, tile, pairs, t, y), t += 12;
-    } else if (left >= 4) {
-      gemm_bf16_tokens<4>(panel, tile, pairs, t, y), t += 4;
+    if (left > 8) {  // absent tokens are zero: more of them cost less than another call
+      gemm_bf16_tokens<12>(panel, tile, pairs, t, y, soon), t += 12;
+    } else if (left > 1) {
+      gemm_bf16_tokens<4>(panel, tile, pairs, t, y, soon), t += 4;
     } else {
-      gemm_bf16_tokens<1>(panel, tile, pairs, t, y), t += 1;
+      gemm_bf16_tokens<1>(panel, tile, pairs, t, y, soon), t += 1;
     }
+    soon = {};  // the first call has seen to it
   }
 }
 

@@ -6,7 +6,7 @@
 
 namespace moiety::simd::MOIETY_LEVEL {
 
-// Positions of blocks in lane order: block b lies at start[b % 8] + b / 8.
+// Where in lane order the blocks of a lane start: block b lies at start[b % 8] + b / 8.
 struct LaneStarts {
   int64_t start[8];
   explicit LaneStarts(int64_t blocks) {
@@ -16,7 +16,6 @@ struct LaneStarts {
       position += (blocks - lane + 7) / 8;
     }
   }
-  int64_t operator()(int64_t block) const { return start[block & 7] + (block >> 3); }
 };
 
 // A group of activations, spread as [block][row].
@@ -237,31 +236,35 @@ HWY_INLINE void store_lanes(D d, V x, int from, const At& at) {
   }
 }
 
-// Puts `count` blocks of a quad, rows `row` .. `row` + 3 of the panel, at their positions.
+// Puts the blocks of a quad, rows `row` .. `row` + 3 of the panel, at their positions.
 template <class T>
-MOIETY_STEP void unpack_group(const QuadRows& quad, int count, int row, const int64_t* position,
-                              const Int8Panel& panel) {
+MOIETY_STEP void unpack_group(const QuadRows& quad, int row, const int64_t* position, const Int8Panel& panel) {
   GroupScales s;
   T::scales(quad, s);
   const typename T::Row rows[4] = {T::row(quad.at[0]), T::row(quad.at[1]), T::row(quad.at[2]), T::row(quad.at[3])};
+  int32_t* codes[8];
+  for (int b = 0; b < 8; ++b) codes[b] = reinterpret_cast<int32_t*>(panel.codes) + position[b] * 128 + row;
+#pragma GCC unroll 8
   for (int i = 0; i < kSlices; ++i) {
     VQ first[4], last[4], column[4];
+#pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) {
       const Halves w = T::codes(rows[r], i);
       first[r] = hn::BitCast(di16, w.first), last[r] = hn::BitCast(di16, w.last);
     }
-    HWY_ALIGN int32_t nowhere[4];
-    const auto store = [&](auto d, auto x, auto* base, int64_t stride) {
-      store_lanes(d, x, 0, [&](int lane) {
-        const int block = T::block(i, lane);
-        return block < count ? base + position[block] * stride + row : reinterpret_cast<decltype(base)>(nowhere);
-      });
+    const auto store_codes = [&](int from) HWY_ATTR {
+#pragma GCC unroll 4
+      for (int k4 = 0; k4 < 4; ++k4) {
+        store_lanes(di16, column[k4], 0, [&](int lane) { return codes[T::block(i, lane)] + (from + k4) * 16; });
+      }
     };
-    auto* codes = reinterpret_cast<int32_t*>(panel.codes);
     transpose(di16, first[0], first[1], first[2], first[3], column);
-    for (int k4 = 0; k4 < 4; ++k4) store(di16, column[k4], codes + k4 * 16, 128);
+    store_codes(0);
     transpose(di16, last[0], last[1], last[2], last[3], column);
-    for (int k4 = 0; k4 < 4; ++k4) store(di16, column[k4], codes + (4 + k4) * 16, 128);
+    store_codes(4);
+    const auto store = [&](auto d, auto x, auto* base, int64_t stride) HWY_ATTR {
+      store_lanes(d, x, 0, [&](int lane) { return base + position[T::block(i, lane)] * stride + row; });
+    };
     store(d16, s.ws[i], panel.scales, 16);
     if constexpr (T::kMin) store(d16, s.wm[i], panel.mins, 16);
     if constexpr (T::kGroup16) {
@@ -275,32 +278,32 @@ template <class T>
 void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept {
   constexpr size_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);
   const int64_t blocks = k / 32;
-  const LaneStarts lane_starts(blocks);
   QuadRows quads[kPanelRows / 4];
   for (int q = 0; q < kPanelRows / 4; ++q) quads[q] = quad_rows(weights, row_bytes, rows, 4 * q);
+  LaneStarts place(blocks);
   for (int64_t g = 0; g < blocks; g += 8) {
-    const int count = static_cast<int>(blocks - g < 8 ? blocks - g : 8);
-    int64_t position[8];
-    for (int i = 0; i < count; ++i) position[i] = lane_starts(g + i);
+    for (int64_t b = blocks - g; b < 8; ++b) place.start[b] = blocks;  // the end of a row: the spare block
     for (int q = 0; q < kPanelRows / 4; ++q) {
-      if (count == 8) {
-        unpack_group<T>(quads[q], count, 4 * q, position, panel);
-      } else if constexpr (T::kBlocks == 1) {  // the end of a row: nothing behind it is read
-        unpack_group<T>(TailGroup<T>(quads[q], blocks).rows, count, 4 * q, position, panel);
+      if (blocks - g >= 8) {
+        unpack_group<T>(quads[q], 4 * q, place.start, panel);
+      } else if constexpr (T::kBlocks == 1) {  // nothing behind the row is read
+        unpack_group<T>(TailGroup<T>(quads[q], blocks).rows, 4 * q, place.start, panel);
       }
       advance(quads[q], kGroupBytes);
     }
+    for (int64_t& at : place.start) ++at;
   }
 }
 
 // One vector of rows times kTokens tokens, from token t0 of the tile.
 template <class T, int kTokens>
 HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int64_t blocks, int64_t t0, int64_t r0,
-                              float* y) noexcept {
+                              float* y, const Soon& soon) noexcept {
   const hn::Repartition<uint8_t, DI16> du;
   using V = hn::Vec<DI16>;
   constexpr size_t kLanes = hn::MaxLanes(d16);
   HWY_ALIGN float stack[4][kTokens][kLanes];
+  Spread fetch(soon, blocks);
   int depth = 0;
   int64_t at = 0;
   for (int lane_index = 0; lane_index < 8; ++lane_index) {
@@ -314,6 +317,7 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
       const int32_t* last = first + kTileTokens;
       const float* scales = tile.scales + at * kTileTokens + t0;
       const uint8_t* w = panel.codes + at * 512 + r0 * 4;
+      fetch.step();
       V sums[kTokens];
       const auto dots = [&](int from, int to) HWY_ATTR {
         for (int k4 = from; k4 < to; ++k4) {
@@ -372,24 +376,25 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
 }
 
 template <class T>
-void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y) noexcept {
+void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(d16));
   constexpr int kMost = kLanes == 16 ? (T::kGroup16 ? 8 : 12) : 4;  // what the registers hold
   for (int64_t r = 0; r < 16; r += kLanes) {
     int64_t t = 0;
     while (t < tokens) {
       const int64_t left = tokens - t;
-      if (kMost >= 12 && left >= 12) {
-        gemm_tokens<T, kMost >= 12 ? 12 : 1>(panel, tile, k / 32, t, r, y), t += 12;
-      } else if (kMost >= 8 && left >= 8) {
-        gemm_tokens<T, kMost >= 8 ? 8 : 1>(panel, tile, k / 32, t, r, y), t += 8;
-      } else if (left >= 4) {
-        gemm_tokens<T, 4>(panel, tile, k / 32, t, r, y), t += 4;
-      } else if (left >= 2) {
-        gemm_tokens<T, 2>(panel, tile, k / 32, t, r, y), t += 2;
+      if (kMost >= 12 && left > 8) {  // absent tokens are zero: more of them cost less than another call
+        gemm_tokens<T, kMost >= 12 ? 12 : 1>(panel, tile, k / 32, t, r, y, soon), t += 12;
+      } else if (kMost >= 8 && left > 4) {
+        gemm_tokens<T, kMost >= 8 ? 8 : 1>(panel, tile, k / 32, t, r, y, soon), t += 8;
+      } else if (left > 2) {
+        gemm_tokens<T, 4>(panel, tile, k / 32, t, r, y, soon), t += 4;
+      } else if (left > 1) {
+        gemm_tokens<T, 2>(panel, tile, k / 32, t, r, y, soon), t += 2;
       } else {
-        gemm_tokens<T, 1>(panel, tile, k / 32, t, r, y), t += 1;
+        gemm_tokens<T, 1>(panel, tile, k / 32, t, r, y, soon), t += 1;
       }
+      soon = {};  // the first call has seen to it
     }
   }
 }

@@ -36,15 +36,25 @@ struct Int8Tile {
   int32_t* sums;   // [K/32][2][kTileTokens]
 };
 
-// kPanelRows weight rows, unpacked, blocks in lane order. What a type does not use stays unwritten.
+// kPanelRows weight rows, unpacked, P = K/32 blocks in lane order and a spare one. What a type does not use stays
+// unwritten.
 struct Int8Panel {
-  uint8_t* codes;     // [K/32][8][16 rows][4], value + zero point of the type
-  float* scales;      // [K/32][16]
-  float* mins;        // [K/32][16], to be subtracted times the sum of the block
-  int32_t* sub;       // [K/32][2][16] integer scales of the two halves (types with groups of 16)
-  int32_t* sub_mins;  // [K/32][16], those of both halves in 16 bits each
+  uint8_t* codes;     // [P+1][8][16 rows][4], value + zero point of the type
+  float* scales;      // [P+1][16]
+  float* mins;        // [P+1][16], to be subtracted times the sum of the block
+  int32_t* sub;       // [P+1][2][16] integer scales of the two halves (types with groups of 16)
+  int32_t* sub_mins;  // [P+1][16], those of both halves in 16 bits each
 };
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 5;  // of an Int8Panel, a block of 32
+
+// Bytes that the caller reads soon: a GEMM fetches them into the L2 cache while it multiplies, as the unpacking of the
+// next panel would wait for memory.
+struct Soon {
+  const uint8_t* at = nullptr;
+  int64_t bytes = 0;
+  // Part i of n.
+  Soon part(int64_t i, int64_t n) const { return {at + bytes * i / n, bytes * (i + 1) / n - bytes * i / n}; }
+};
 
 struct Int8Kernels {
   // y[r] = dot(row r of the weights, x) for r < rows. next: what the caller reads afterwards, to be prefetched; null:
@@ -54,7 +64,7 @@ struct Int8Kernels {
   // rows <= kPanelRows; the outputs of absent rows are unspecified.
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   // y[t][r] for t < tokens <= kTileTokens.
-  void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y) noexcept;
+  void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };
 
 struct FloatKernels {
@@ -71,7 +81,7 @@ struct Bf16Kernels {
                const uint8_t* next) noexcept;
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
-  void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y) noexcept;
+  void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };
 
 struct Kernels {
@@ -81,7 +91,7 @@ struct Kernels {
   Int8Kernels int8[kDTypeCount];  // null entries for f32, f16, bf16, i32
   FloatKernels f32, f16, bf16;
   void (*pack_f32)(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept;  // [K in lane order][12]
-  void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y) noexcept;
+  void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
   Bf16Kernels bf16_dot;
   RowKernels rows;
 };

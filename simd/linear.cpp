@@ -95,7 +95,8 @@ class LinearKernel final : public Kernel {
       float y[kTileTokens * kPanelRows];
       for (int64_t tile = 0; tile < tile_count; ++tile) {
         const int64_t tokens = std::min<int64_t>(kTileTokens, rows - tile * kTileTokens);
-        matmul_.gemm(weight_, panel, tiles + static_cast<size_t>(tile) * tile_bytes, tokens, y);
+        matmul_.gemm(weight_, panel, tiles + static_cast<size_t>(tile) * tile_bytes, tokens, y,
+                     Matmul::panel_at(weight_, first + kPanelRows).part(tile, tile_count));
         for (int64_t t = 0; t < tokens; ++t) {
           float* out = reinterpret_cast<float*>(call.output.tensor.row(tile * kTileTokens + t)) + first;
           for (int64_t i = 0; i < count; ++i) {

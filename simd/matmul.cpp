@@ -25,7 +25,7 @@ Int8Tile int8_tile(std::byte* at, int64_t k) {
 }
 
 Int8Panel int8_panel(std::byte* at, int64_t k) {
-  const int64_t blocks = k / 32;
+  const int64_t blocks = k / 32 + 1;
   auto* sub = reinterpret_cast<int32_t*>(at + blocks * 512);
   auto* sub_mins = sub + blocks * 32;
   auto* scales = reinterpret_cast<float*>(sub_mins + blocks * 16);
@@ -115,7 +115,7 @@ size_t Matmul::panel_bytes(const Tensor& weight) const {
   const int64_t k = weight.cols();
   switch (form(weight.dtype)) {
     case Form::kInt8:
-      return aligned(k / 32 * static_cast<int64_t>(kPanelBlockBytes));
+      return aligned((k / 32 + 1) * static_cast<int64_t>(kPanelBlockBytes));
     case Form::kBf16:
       return aligned((k + 1) / 2 * kPanelRows * 4);
     case Form::kF32:
@@ -146,22 +146,27 @@ void Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* 
   }
 }
 
-void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens,
-                  float* y) const noexcept {
+void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y,
+                  Soon soon) const noexcept {
   const int64_t k = weight.cols();
   switch (form(weight.dtype)) {
     case Form::kInt8:  // the views are shared with the writers, hence the casts
-      kernels_->int8[static_cast<int>(weight.dtype)].gemm(int8_panel(const_cast<std::byte*>(panel), k),
-                                                          int8_tile(const_cast<std::byte*>(tile), k), k, tokens, y);
+      kernels_->int8[static_cast<int>(weight.dtype)].gemm(
+          int8_panel(const_cast<std::byte*>(panel), k), int8_tile(const_cast<std::byte*>(tile), k), k, tokens, y, soon);
       break;
     case Form::kBf16:
       kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel), reinterpret_cast<const uint32_t*>(tile), k,
-                              tokens, y);
+                              tokens, y, soon);
       break;
     case Form::kF32:
-      kernels_->gemm_f32(reinterpret_cast<const float*>(panel), reinterpret_cast<const float*>(tile), k, tokens, y);
+      kernels_->gemm_f32(reinterpret_cast<const float*>(panel), reinterpret_cast<const float*>(tile), k, tokens, y,
+                         soon);
       break;
   }
+}
+
+Soon Matmul::panel_at(const Tensor& weight, int64_t row) noexcept {
+  return {bytes(weight.row(row)), weight.row_bytes * kPanelRows};
 }
 
 void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared,

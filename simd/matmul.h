@@ -40,8 +40,10 @@ class Matmul {
   size_t panel_bytes(const Tensor& weight) const;
   void unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept;
   // y[tokens][kPanelRows]
-  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens,
-            float* y) const noexcept;
+  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y,
+            Soon soon) const noexcept;
+  // The panel at a row of a weight.
+  static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
   // y[rows]. scratch: panel_bytes() of it. next: what the caller reads afterwards; null: what lies behind the rows.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,

@@ -151,9 +151,10 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           for (int64_t t = 0; t < tokens; ++t) acts.push_back(quantise(kernels, random_floats(k, row_rng)));
           for (const auto& act : acts) views.push_back(act.view());
 
-          std::vector<uint8_t> panel_codes(blocks * 512);
-          std::vector<float> panel_scales(blocks * 16), panel_mins(blocks * 16);
-          std::vector<int32_t> sub(blocks * 32), sub_mins(blocks * 32);
+          const size_t spare = blocks + 1;
+          std::vector<uint8_t> panel_codes(spare * 512);
+          std::vector<float> panel_scales(spare * 16), panel_mins(spare * 16);
+          std::vector<int32_t> sub(spare * 32), sub_mins(spare * 16);
           const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(),
                                 sub_mins.data()};
           std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 2 * kTileTokens);
@@ -162,7 +163,7 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           int8.unpack(bytes.data() + 1, row_bytes, rows, k, panel);
           kernels.pack_int8(views.data(), tokens, k, tile);
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-          int8.gemm(panel, tile, k, tokens, gemm.data());
+          int8.gemm(panel, tile, k, tokens, gemm.data(), {});
           for (int64_t t = 0; t < tokens; ++t) {
             int8.gemv(bytes.data() + 1, row_bytes, rows, k, views[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < kPanelRows; ++r) {
@@ -273,7 +274,7 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
           kernel.unpack(bytes.data() + 1, row_bytes, rows, k, panel.data());
           kernels.pack_f32(pointers.data(), tokens, k, tile.data());
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-          kernels.gemm_f32(panel.data(), tile.data(), k, tokens, gemm.data());
+          kernels.gemm_f32(panel.data(), tile.data(), k, tokens, gemm.data(), {});
           for (int64_t t = 0; t < tokens; ++t) {
             kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < rows; ++r) {
@@ -318,7 +319,7 @@ TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, 
         bf16.unpack(bytes.data() + 1, k * 2, rows, k, panel.data());
         bf16.pack(pointers.data(), tokens, k, tile.data());
         std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-        bf16.gemm(panel.data(), tile.data(), k, tokens, gemm.data());
+        bf16.gemm(panel.data(), tile.data(), k, tokens, gemm.data(), {});
         for (int64_t t = 0; t < tokens; ++t) {
           bf16.gemv(bytes.data() + 1, k * 2, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
           for (int64_t r = 0; r < rows; ++r) {
