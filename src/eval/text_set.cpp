@@ -88,8 +88,15 @@ std::optional<int32_t> start_token(const Tokenizer& tokenizer) {
   return tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
 }
 
-std::vector<int32_t> encode_text(const Tokenizer& tokenizer, std::string_view text, bool) {
-  return tokenizer.encode(text);
+std::vector<int32_t> encode_text(const Tokenizer& tokenizer, std::string_view text, bool keep_empty) {
+  if (!tokenizer.newline_is_end()) return tokenizer.encode(text);
+  std::vector<int32_t> ids;
+  for (std::string_view line : stripped_lines(text, keep_empty)) {
+    const std::vector<int32_t> part = tokenizer.encode(line);
+    ids.insert(ids.end(), part.begin(), part.end());
+    ids.push_back(*tokenizer.eos());
+  }
+  return ids;
 }
 
 }  // namespace moiety::eval

@@ -32,7 +32,7 @@ std::vector<std::string_view> stripped_lines(std::string_view text, bool keep_em
 // What stands in front of a text that begins nowhere: BOS, or EOS where there is none, or nothing.
 std::optional<int32_t> start_token(const Tokenizer& tokenizer);
 
-// The ids of a text, without a start token.
+// The ids of a text, without a start token. Where a newline is EOS: its stripped lines, each with EOS behind it.
 std::vector<int32_t> encode_text(const Tokenizer& tokenizer, std::string_view text, bool keep_empty);
 
 }  // namespace moiety::eval

@@ -246,8 +246,18 @@ bool has_fairseq_tokenizer(const fs::path& folder) {
                               [&](const char* name) { return find_file({folder}, name).empty(); });
 }
 
-std::shared_ptr<const Tokenizer> read_fairseq_tokenizer(const fs::path& folder) {
-  return make_tokenizer(folder / kDict, folder / kEncoder, folder / kMerges, 0);
+std::vector<fs::path> find_fairseq_vocabulary(const fs::path& path, const fs::path& vocabulary) {
+  std::error_code code;
+  const fs::path beside = fs::is_directory(path, code) ? path : path.has_parent_path() ? path.parent_path() : fs::path(".");
+  std::vector<fs::path> out;
+  for (const char* name : {kDict, kEncoder, kMerges}) {
+    if (fs::path file = find_file({vocabulary, beside}, name); !file.empty()) out.push_back(std::move(file));
+  }
+  return out.size() == 3 ? out : std::vector<fs::path>{};
+}
+
+std::shared_ptr<const Tokenizer> read_fairseq_tokenizer(const fs::path& folder, int32_t rows) {
+  return make_tokenizer(folder / kDict, folder / kEncoder, folder / kMerges, rows);
 }
 
 }  // namespace moiety

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "runtime/fairseq_keys.h"
 
 namespace moiety {
 namespace {
@@ -128,6 +129,7 @@ void read_experts(const Keys& k, Config& c) {
 
 Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, const std::string& subject) {
   const std::string arch = metadata.string("general.architecture").value_or("");
+  if (arch == kFairseqArchitecture) return fairseq_gguf_config(metadata, facts, subject);
   const auto family = std::ranges::find(kFamilies, std::string_view(arch), &Family::gguf);
   if (family == kFamilies.end())
     fail(Status::kUnsupported, "{}: architecture '{}' is not supported", subject, printable(arch));
@@ -176,6 +178,7 @@ Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, con
 }
 
 std::optional<std::string> canonical_gguf_name(std::string_view architecture, std::string_view name) {
+  if (architecture == kFairseqArchitecture) return std::string(name);  // its files keep the canonical names
   if (name == "token_embd.weight") return "model.embed_tokens.weight";
   if (name == "output_norm.weight") return "model.norm.weight";
   if (name == "output.weight") return "lm_head.weight";

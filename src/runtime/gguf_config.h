@@ -26,10 +26,11 @@ struct TensorFacts {
   int64_t vocab = 0;        // rows of token_embd
   bool has_output = false;  // output.weight: without it the head is tied
   bool attention_bias = false, mlp_bias = false;
+  std::vector<int> gated{};  // fairseq: layers that have a gate
   std::vector<float> rope_divisors, rope_short, rope_long;  // rope_freqs, rope_factors_short, rope_factors_long
 };
 
-// Architectures: olmoe, llama (Mixtral where it has experts), qwen3moe, qwen3, granitemoe, granite. Throws Error
+// Architectures: fairseq_moe (as converted here), olmoe, llama (Mixtral where it has experts), qwen3moe, qwen3, granitemoe, granite. Throws Error
 // kUnsupported for others; `subject` names the file. The result is checked by check_config.
 Config gguf_config(const MetadataSource& metadata, const TensorFacts& facts, const std::string& subject);
 

@@ -1,6 +1,7 @@
 #include "runtime/gguf_model.h"
 
 #include <algorithm>
+#include <charconv>
 #include <span>
 
 #include "core/blocks.h"
@@ -61,6 +62,17 @@ TensorFacts facts_of(const GgufFile& file) {
   if (const GgufTensor* table = file.find("token_embd.weight"); table && table->rank == 2)
     facts.vocab = table->shape[0];
   facts.has_output = file.find("output.weight") != nullptr;
+  if (const GgufTensor* table = file.find("model.embed_tokens.weight"); table && table->rank == 2) {  // fairseq
+    facts.vocab = table->shape[0];
+    facts.has_output = file.find("lm_head.weight") != nullptr;
+    for (const GgufTensor& tensor : file.tensors) {
+      constexpr std::string_view kLayers = "model.layers.", kGate = ".moe_layer.gate.wg.weight";
+      if (!tensor.name.starts_with(kLayers) || !tensor.name.ends_with(kGate)) continue;
+      const std::string_view number = tensor.name.substr(kLayers.size(), tensor.name.size() - kLayers.size() - kGate.size());
+      int layer = -1;
+      if (std::from_chars(number.data(), number.data() + number.size(), layer).ec == std::errc()) facts.gated.push_back(layer);
+    }
+  }
   facts.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   facts.mlp_bias = file.find("blk.0.ffn_up.bias") != nullptr;
   facts.rope_divisors = small_floats(file, "rope_freqs.weight");
@@ -69,9 +81,27 @@ TensorFacts facts_of(const GgufFile& file) {
   return facts;
 }
 
+constexpr std::string_view kFairseqTokenizer = "fairseq";
+
+// Its three files, as convert writes them.
+void read_fairseq_tokenizer(const GgufMetadata& m, const std::string& subject, ModelSource& out) {
+  FairseqVocabulary source;
+  const auto text = [&](const char* name, std::string_view& to, std::string& shown) {
+    const std::string key = fmt::format("tokenizer.fairseq.{}", name);
+    to = m.require_string(key);
+    shown = fmt::format("{}: {}", subject, key);
+  };
+  text("dict.txt", source.dict, source.dict_name);
+  text("encoder.json", source.encoder_json, source.encoder_name);
+  text("vocab.bpe", source.merges, source.merges_name);
+  source.rows = out.config.vocab;
+  out.tokenizer = Tokenizer::from_fairseq(source);
+}
+
 void read_tokenizer(const GgufFile& file, const std::string& subject, ModelSource& out) {
   const GgufMetadata& m = file.metadata;
   const std::string model(m.get_string("tokenizer.ggml.model").value_or("none"));
+  if (model == kFairseqTokenizer) return read_fairseq_tokenizer(m, subject, out);
   if (model != "gpt2" && model != "llama") {
     if (model != "none" && model != "no_vocab")
       out.warnings.push_back(fmt::format("{}: tokenizer '{}' is not supported", subject, printable(model)));

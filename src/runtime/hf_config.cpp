@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "models/registry.h"
+#include "runtime/fairseq_keys.h"
 #include "runtime/json_fields.h"
 
 namespace moiety {
@@ -303,6 +304,8 @@ void read_own(JsonFields& f, Config& c) {
     read_qwen(f, c);
   } else if (c.architecture == "granite" || c.architecture == "granitemoe") {
     read_granite(f, c);
+  } else if (c.architecture == kFairseqArchitecture) {
+    read_fairseq_keys(f, c);
   } else {  // llama
     c.attention_bias = f.boolean("attention_bias").value_or(false);
     c.mlp_bias = f.boolean("mlp_bias").value_or(false);

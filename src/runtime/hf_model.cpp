@@ -4,6 +4,8 @@
 
 #include "core/error.h"
 #include "formats/safetensors.h"
+#include "runtime/fairseq_keys.h"
+#include "runtime/fairseq_model.h"
 #include "runtime/hf_config.h"
 #include "text/tokenizer.h"
 
@@ -57,6 +59,8 @@ ModelSource read_hf_model(const fs::path& folder) {
       out.warnings.push_back(fmt::format("no tokenizer: {}", error.what()));
     }
   }
+  if (!out.tokenizer && out.config.architecture == kFairseqArchitecture && has_fairseq_tokenizer(folder))
+    out.tokenizer = read_fairseq_tokenizer(folder, out.config.vocab);
   return out;
 }
 

@@ -101,6 +101,7 @@ bool Tokenizer::ends(int32_t id) const {
 bool Tokenizer::adds_bos() const {
   return pipeline_->bos && !pipeline_->prefix.empty() && pipeline_->prefix.front() == *pipeline_->bos;
 }
+bool Tokenizer::newline_is_end() const { return pipeline_->newline && pipeline_->newline == pipeline_->eos; }
 const std::string& Tokenizer::chat_template() const { return pipeline_->chat_template; }
 
 Detokenizer::Detokenizer(std::shared_ptr<const Tokenizer> tokenizer, bool continues, bool skip_special)

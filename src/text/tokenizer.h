@@ -64,6 +64,7 @@ class Tokenizer {
   std::span<const int32_t> end_ids() const;  // each of these ends an answer (EOS, end of turn), ascending
   bool ends(int32_t id) const;
   bool adds_bos() const;                      // encode() with add_special begins with BOS
+  bool newline_is_end() const;                // a newline is EOS (fairseq): texts are read line by line
   const std::string& chat_template() const;  // the model's, empty if it has none
 
  private:

@@ -86,9 +86,11 @@ TEST_CASE("ids are the dictionary's; merges go through tokens that it lacks; the
   CHECK(t->token_text(15).empty());
   CHECK(t->eos() == 2);
   CHECK(t->pad() == 1);
+  CHECK(t->newline_is_end());
   FairseqVocabulary kept = small("7 1\n0 1\n");
   kept.newline_is_end = false;
   CHECK(Tokenizer::from_fairseq(kept)->encode("a\n") == Ids{5, 4});
+  CHECK_FALSE(Tokenizer::from_fairseq(kept)->newline_is_end());
 }
 
 TEST_CASE("broken files are told by file and line") {

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "common.h"
+#include "convert.h"
 
 namespace {
 
@@ -39,6 +40,7 @@ int run(int argc, char** argv) {
   cli::add_tokenize(app, action);
   cli::add_bench(app, env, action);
   cli::add_inspect(app, action);
+  cli::add_convert(app, action);
   cli::add_explain(app, env, action);
   cli::add_diff(app, env, action);
   cli::add_eval(app, env, action);

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "common.h"
+
+namespace cli {
+
+void add_convert(CLI::App& app, Action& action);
+
+}  // namespace cli
