@@ -130,7 +130,8 @@ class Converter {
 
   // Weights that are not of this conversion: the folder would hold two models.
   void refuse_strangers() const {
-    for (const auto& entry : fs::directory_iterator(output_)) {
+    std::error_code code;
+    for (const auto& entry : fs::directory_iterator(output_, code)) {
       const std::string name = entry.path().filename().string();
       const bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
       if (weights && std::ranges::find(result_.files, output_ / name) == result_.files.end())
