@@ -109,12 +109,11 @@ struct Reader {
     const auto said = integer("decoder_layers");
     if (said && *said != c.layers && !checkpoint.setting("decoder_layers_to_keep"))
       fail(Status::kFormat, "{}: it has {} layers, decoder_layers says {}", subject, c.layers, *said);
-    for (int layer : layers) {
-      if (sparse.contains(layer)) continue;
-      if (!sparse.empty()) c.dense_layers.push_back(layer);
-      if (c.ffn_width == 0) c.ffn_width = narrow(dim(fmt::format("decoder.layers.{}.fc1.weight", layer), 0));
-    }
+    std::vector<int> dense;
+    std::ranges::set_difference(layers, sparse, std::back_inserter(dense));
+    if (!dense.empty()) c.ffn_width = narrow(dim(fmt::format("decoder.layers.{}.fc1.weight", dense.front()), 0));
     if (sparse.empty()) return;
+    c.dense_layers = std::move(dense);
     c.experts = checkpoint.experts, c.active = kActiveExperts;
     c.expert_width = narrow(dim(fmt::format("decoder.layers.{}.moe_layer.experts.0.fc1.weight", *sparse.begin()), 0));
     if (const auto count = integer("moe_expert_count"); count && *count != c.experts)
