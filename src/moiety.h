@@ -118,6 +118,7 @@ typedef struct moiety_model_info {
   uint64_t session_bytes;      /* the KV cache of a session, reserved; pages are touched on use */
   uint64_t arena_bytes;        /* working memory of each session that runs */
   bool has_tokenizer;
+  bool whole_prompts;          /* gates have capacities: a token's experts depend on its whole prompt, no part of it can be kept */
 } moiety_model_info;
 
 /* Any thread. */

@@ -76,6 +76,7 @@ moiety_model_info model_info(const Model& model) {
   info.mapped_bytes = memory.mapped, info.copied_bytes = memory.copied, info.repacked_bytes = memory.repacked;
   info.session_bytes = memory.kv_session, info.arena_bytes = memory.arena;
   info.has_tokenizer = model.tokenizer() != nullptr;
+  info.whole_prompts = model.whole_groups();
   return info;
 }
 

@@ -107,7 +107,8 @@ class Chat {
     // The whole conversation is rendered; what the session holds already of it is not run again.
     const std::vector<int32_t> prompt = tokenize(tokenizer_.get(), render({{"user", question}}), true, true);
     size_t same = 0;
-    while (same < held_.size() && same + 1 < prompt.size() && held_[same] == prompt[same]) ++same;
+    const size_t kept = model_info(model_.get()).whole_prompts ? 0 : held_.size();
+    while (same < kept && same + 1 < prompt.size() && held_[same] == prompt[same]) ++same;
     rewind(same);
     moiety_detokenizer* made = nullptr;
     call([&](moiety_error* e) { return moiety_detokenizer_create(tokenizer_.get(), false, &made, e); });

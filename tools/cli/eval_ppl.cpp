@@ -123,9 +123,9 @@ void add_eval_ppl(CLI::App& eval, const Environment& environment, Action& action
   command->add_option("--in", flags->in_domain, "Texts of the training domain, named alike");
   command->add_option("--out", flags->out_of_domain, "Texts of other domains");
   command->add_option("--block", flags->blocks.block, "Tokens of a block; 0: 2048, or the model's context if that is less")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(number_from(0))->capture_default_str();
   command->add_option("--stride", flags->blocks.stride, "New tokens of a block, the others are context; 0: blocks do not overlap")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(number_from(0))->capture_default_str();
   command->add_flag("--keep-empty", flags->keep_empty, "Models that read line by line (fairseq): keep blank lines");
   command->add_option("--resume", flags->resume, "Keep what is done in this file, and go on from it");
   command->add_flag("--json", flags->json, "A list, one object a text: name, tokens, nats, loss_base2, bits_per_byte (of the file's bytes), perplexity");

@@ -115,12 +115,12 @@ void add_inspect(CLI::App& app, Action& action) {
   what->add_option("-m,--model", flags->model, "Model folder or file");
   what->add_option("--config", flags->configs.paths, "Configurations alone, without weights: config.json files, a row each");
   what->require_option(1);
-  command->add_option("-d,--depth", flags->configs.context, "Costs of a token after so many; 0: 2048, or the model's context where that is less")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command->add_option("-d,--depth", flags->configs.context, "Costs of a token after so many; 0: 2048, or the model's context where that is less")->check(number_from(0))->capture_default_str();
   command->add_option("--type", flags->configs.type, "--config: type of the weights")->check(CLI::IsMember({"f32", "f16", "bf16"}))->capture_default_str();
   command->add_option("--train-tokens", flags->configs.train_tokens, "--config: tokens of the training whose cost is told")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(number_from(1))->capture_default_str();
   command->add_option("--train-vocab", flags->configs.vocabulary, "--config: rows of the head that count in training; 0: all")
-      ->check(CLI::NonNegativeNumber)->capture_default_str();
+      ->check(number_from(0))->capture_default_str();
   command->add_option("--bpe", flags->bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   command->add_flag("--json", flags->json, "As JSON");
   command->add_flag("--tensors", flags->tensors, "Every tensor too");

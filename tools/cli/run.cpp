@@ -93,6 +93,9 @@ int run(RunFlags& flags, const Environment& environment) {
   if (flags.model.path.empty()) flags.model.path = shipped_model();
   Interrupt interrupt;
   const ModelPtr model = load_model(flags.model, environment, interrupt);
+  if (!flags.cache.empty() && model_info(model.get()).whole_prompts) {
+    throw UsageError("--prompt-cache: the gates of this model have capacities, so a prompt can only be computed as a whole");
+  }
   TokenizerPtr tokenizer;
   DetokenizerPtr detokenizer;
   if (!flags.ids || flags.tokens.empty()) tokenizer = tokenizer_of(model.get());
