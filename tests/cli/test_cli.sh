@@ -28,6 +28,13 @@ exits 2 run -m "$model" --tokens 1 -p a
 exits 2 run -m "$model" --tokens 1 --ids -t many
 exits 2 logits -m "$model" --tokens 1
 exits 2 logits -o x.npy --tokens 1
+exits 2 convert -m "$model"
+exits 2 convert -m "$model" -o "$tmp/x.gguf" --shard-size 5Q
+exits 1 convert -m "$model" -o "$tmp/x.gguf"
+err_has 'only fairseq models are converted'
+[ ! -e "$tmp/x.gguf" ] || bad "a refused conversion left a file"
+exits 1 run -m "$tmp/checkpoint_last.pt" --tokens 1 --ids
+err_has 'no such file, and no checkpoint_last-shared.pt beside it'
 exits 2 run -m "$model" --tokens 1 --activations f64
 exits 2 run -m "$model" --tokens 1 -ctk q4_0
 for flags in '-t -1' '-t 4097' '-c -1' '-b 0' '-ub 0' '-n -2' '--temp -1' '--temp nan' '--top-k -2' '--top-p -1' '--min-p 2' '--repeat-last-n -2' '-s x'; do
@@ -43,7 +50,7 @@ for command in --version --help "inspect -m $model" "explain -m $model" "run -m 
   "$moiety" $command >/dev/full 2>"$tmp/err" && bad "a full output: $command"
   err_has "error: .*write to"
 done
-for command in run chat logits tokenize bench inspect explain diff; do
+for command in run chat logits tokenize bench inspect explain diff convert; do
   exits 0 "$command" --help
   out_has --model
 done
