@@ -236,40 +236,69 @@ HWY_INLINE void store_lanes(D d, V x, int from, const At& at) {
   }
 }
 
-// Puts the blocks of a quad, rows `row` .. `row` + 3 of the panel, at their positions.
+// Stores vectors of [block][row] of the 4 quads of a panel: the 16 rows of a lane's block to at(lane).
+template <class D, class V, class At>
+HWY_INLINE void store_rows(D d, const V (&quads)[4], const At& at) {
+#if defined(__AVX512BW__)  // whole cache lines
+  const V even[2] = {even_lanes(quads[0], quads[1]), even_lanes(quads[2], quads[3])};
+  const V odd[2] = {odd_lanes(quads[0], quads[1]), odd_lanes(quads[2], quads[3])};
+  hn::StoreU(even_lanes(even[0], even[1]), d, at(0));
+  hn::StoreU(even_lanes(odd[0], odd[1]), d, at(1));
+  hn::StoreU(odd_lanes(even[0], even[1]), d, at(2));
+  hn::StoreU(odd_lanes(odd[0], odd[1]), d, at(3));
+#else
+  for (int q = 0; q < 4; ++q) store_lanes(d, quads[q], 0, [&](int lane) { return at(lane) + 4 * q; });
+#endif
+}
+
+// The first or last codes of a slice: out[i] is dword i of each block, [block][row].
 template <class T>
-MOIETY_STEP void unpack_group(const QuadRows& quad, int row, const int64_t* position, const Int8Panel& panel) {
-  GroupScales s;
-  T::scales(quad, s);
-  const typename T::Row rows[4] = {T::row(quad.at[0]), T::row(quad.at[1]), T::row(quad.at[2]), T::row(quad.at[3])};
-  int32_t* codes[8];
-  for (int b = 0; b < 8; ++b) codes[b] = reinterpret_cast<int32_t*>(panel.codes) + position[b] * 128 + row;
-#pragma GCC unroll 8
-  for (int i = 0; i < kSlices; ++i) {
-    VQ first[4], last[4], column[4];
+MOIETY_STEP void columns(const QuadRows& quad, int slice, int half, VQ out[4]) {
+  VQ codes[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) {
-      const Halves w = T::codes(rows[r], i);
-      first[r] = hn::BitCast(di16, w.first), last[r] = hn::BitCast(di16, w.last);
-    }
-    const auto store_codes = [&](int from) HWY_ATTR {
+  for (int r = 0; r < 4; ++r) {
+    const Halves w = T::codes(T::row(quad.at[r]), slice);
+    codes[r] = hn::BitCast(di16, half == 0 ? w.first : w.last);
+  }
+  transpose(di16, codes[0], codes[1], codes[2], codes[3], out);
+}
+
+// Puts the blocks of a group of 16 rows at their positions.
+template <class T>
+MOIETY_STEP void unpack_group(const QuadRows* quads, const int64_t* position, const Int8Panel& panel) {
+  GroupScales s[4];
+  for (int q = 0; q < 4; ++q) T::scales(quads[q], s[q]);
+  for (int i = 0; i < kSlices; ++i) {
+    const auto place = [&](auto* base, int64_t stride) {
+      return [=](int lane) { return base + position[T::block(i, lane)] * stride; };
+    };
+    for (int half = 0; half < 2; ++half) {
+      VQ column[4][4];
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) columns<T>(quads[q], i, half, column[q]);
 #pragma GCC unroll 4
       for (int k4 = 0; k4 < 4; ++k4) {
-        store_lanes(di16, column[k4], 0, [&](int lane) { return codes[T::block(i, lane)] + (from + k4) * 16; });
+        const VQ rows[4] = {column[0][k4], column[1][k4], column[2][k4], column[3][k4]};
+        store_rows(di16, rows, place(reinterpret_cast<int32_t*>(panel.codes) + (4 * half + k4) * 16, 128));
       }
+    }
+    const auto store = [&](auto d, auto of, auto* base, int64_t stride) HWY_ATTR {
+      const hn::Vec<decltype(d)> rows[4] = {of(s[0]), of(s[1]), of(s[2]), of(s[3])};
+      store_rows(d, rows, place(base, stride));
     };
-    transpose(di16, first[0], first[1], first[2], first[3], column);
-    store_codes(0);
-    transpose(di16, last[0], last[1], last[2], last[3], column);
-    store_codes(4);
-    const auto store = [&](auto d, auto x, auto* base, int64_t stride) HWY_ATTR {
-      store_lanes(d, x, 0, [&](int lane) { return base + position[T::block(i, lane)] * stride + row; });
-    };
-    store(d16, s.ws[i], panel.scales, 16);
-    if constexpr (T::kMin) store(d16, s.wm[i], panel.mins, 16);
+    store(
+        d16, [i](const GroupScales& x) { return x.ws[i]; }, panel.scales, 16);
+    if constexpr (T::kMin)
+      store(
+          d16, [i](const GroupScales& x) { return x.wm[i]; }, panel.mins, 16);
     if constexpr (T::kGroup16) {
-      for (int half = 0; half < 2; ++half) store(di16, hn::ShiftRight<16>(s.sub[half][i]), panel.sub + half * 16, 32);
-      if constexpr (T::kMin) store(di16, s.sub_mins[i], panel.sub_mins, 16);
+      for (int half = 0; half < 2; ++half) {
+        const auto sub = [&](const GroupScales& x) HWY_ATTR { return hn::ShiftRight<16>(x.sub[half][i]); };
+        store(di16, sub, panel.sub + half * 16, 32);
+      }
+      if constexpr (T::kMin)
+        store(
+            di16, [i](const GroupScales& x) { return x.sub_mins[i]; }, panel.sub_mins, 16);
     }
   }
 }
@@ -281,17 +310,18 @@ void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_
   QuadRows quads[kPanelRows / 4];
   for (int q = 0; q < kPanelRows / 4; ++q) quads[q] = quad_rows(weights, row_bytes, rows, 4 * q);
   LaneStarts place(blocks);
-  for (int64_t g = 0; g < blocks; g += 8) {
-    for (int64_t b = blocks - g; b < 8; ++b) place.start[b] = blocks;  // the end of a row: the spare block
-    for (int q = 0; q < kPanelRows / 4; ++q) {
-      if (blocks - g >= 8) {
-        unpack_group<T>(quads[q], 4 * q, place.start, panel);
-      } else if constexpr (T::kBlocks == 1) {  // nothing behind the row is read
-        unpack_group<T>(TailGroup<T>(quads[q], blocks).rows, 4 * q, place.start, panel);
-      }
-      advance(quads[q], kGroupBytes);
-    }
+  for (int64_t g = 0; g < blocks / 8; ++g) {
+    unpack_group<T>(quads, place.start, panel);
+    for (QuadRows& quad : quads) advance(quad, kGroupBytes);
     for (int64_t& at : place.start) ++at;
+  }
+  if constexpr (T::kBlocks == 1) {
+    if (blocks % 8) {  // nothing behind the rows is read; what is absent goes to the spare block
+      const TailGroup<T> tails[4] = {{quads[0], blocks}, {quads[1], blocks}, {quads[2], blocks}, {quads[3], blocks}};
+      const QuadRows rows_of[4] = {tails[0].rows, tails[1].rows, tails[2].rows, tails[3].rows};
+      for (int64_t b = blocks % 8; b < 8; ++b) place.start[b] = blocks;
+      unpack_group<T>(rows_of, place.start, panel);
+    }
   }
 }
 
@@ -313,8 +343,12 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
     const int64_t end = at + (blocks - lane + 7) / 8;
     for (; at < end; ++at) {
       const int32_t* codes = tile.codes + at * 8 * kTileTokens + t0;
-      const int32_t* first = tile.sums + at * 2 * kTileTokens + t0;
-      const int32_t* last = first + kTileTokens;
+      const auto sum = [&](int which, int t) {
+        return hn::Set(di16, tile.sums[(at * 4 + which) * kTileTokens + t0 + t]);
+      };
+      const auto seed = [&](int which, int t) HWY_ATTR {
+        return T::kZero ? hn::ShiftLeft < T::kZero ? hwy::FloorLog2(T::kZero) : 0 > (sum(which, t)) : hn::Zero(di16);
+      };
       const float* scales = tile.scales + at * kTileTokens + t0;
       const uint8_t* w = panel.codes + at * 512 + r0 * 4;
       fetch.step();
@@ -332,18 +366,16 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
       if constexpr (T::kGroup16) {
         const V sub0 = hn::LoadU(di16, panel.sub + at * 32 + r0), sub1 = hn::LoadU(di16, panel.sub + at * 32 + 16 + r0);
         V total[kTokens];
-        for (int t = 0; t < kTokens; ++t) sums[t] = hn::Set(di16, -T::kZero * first[t]);
+        for (int t = 0; t < kTokens; ++t) sums[t] = seed(1, t);
         dots(0, 4);
         for (int t = 0; t < kTokens; ++t) {
           total[t] = hn::Mul(sums[t], sub0);
-          sums[t] = hn::Set(di16, -T::kZero * last[t]);
+          sums[t] = seed(2, t);
         }
         dots(4, 8);
         for (int t = 0; t < kTokens; ++t) sums[t] = hn::Add(total[t], hn::Mul(sums[t], sub1));
       } else {
-        for (int t = 0; t < kTokens; ++t) {
-          sums[t] = T::kZero ? hn::Set(di16, -T::kZero * (first[t] + last[t])) : hn::Zero(di16);
-        }
+        for (int t = 0; t < kTokens; ++t) sums[t] = seed(0, t);
 #pragma GCC unroll 1
         for (int k4 = 0; k4 < 8; k4 += 2) dots(k4, k4 + 2);
       }
@@ -355,12 +387,10 @@ HWY_NOINLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int6
         const V16 wm = hn::LoadU(d16, panel.mins + at * 16 + r0);
         for (int t = 0; t < kTokens; ++t) {
           if constexpr (T::kGroup16) {
-            const V m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16 + r0),
-                             hn::Set(di16, (first[t] & 0xffff) | last[t] << 16));
+            const V m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16 + r0), sum(3, t));
             acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
           } else {
-            const float block_sum = scales[t] * static_cast<float>(first[t] + last[t]);
-            acc[t] = hn::NegMulAdd(wm, hn::Set(d16, block_sum), acc[t]);
+            acc[t] = hn::NegMulAdd(wm, hn::Set(d16, tile.block_sums[at * kTileTokens + t0 + t]), acc[t]);
           }
         }
       }

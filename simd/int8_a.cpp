@@ -56,11 +56,17 @@ void pack_int8(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& t
         for (int i = 0; i < 4; ++i) hn::StoreU(columns[i], d, codes + (4 * half + i) * kTileTokens + t);
       }
     }
+    int32_t* sums = tile.sums + at * 4 * kTileTokens;
     for (int64_t t = 0; t < kTileTokens; ++t) {
       const bool used = t < tokens;
-      tile.scales[at * kTileTokens + t] = used ? rows[t].scales[b] : 0;
-      tile.sums[(at * 2) * kTileTokens + t] = used ? rows[t].sums[b] : 0;
-      tile.sums[(at * 2 + 1) * kTileTokens + t] = used ? rows[t].sums[padded + b] : 0;
+      const float scale = used ? rows[t].scales[b] : 0;
+      const int32_t first = used ? rows[t].sums[b] : 0, last = used ? rows[t].sums[padded + b] : 0;
+      tile.scales[at * kTileTokens + t] = scale;
+      tile.block_sums[at * kTileTokens + t] = scale * static_cast<float>(first + last);
+      sums[t] = -first - last;
+      sums[kTileTokens + t] = -first;
+      sums[2 * kTileTokens + t] = -last;
+      sums[3 * kTileTokens + t] = (first & 0xffff) | last << 16;
     }
   });
 }

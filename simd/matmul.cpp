@@ -21,7 +21,8 @@ Int8Tile int8_tile(std::byte* at, int64_t k) {
   const int64_t blocks = k / 32;
   auto* codes = reinterpret_cast<int32_t*>(at);
   auto* sums = codes + blocks * 8 * kTileTokens;
-  return {codes, reinterpret_cast<float*>(sums + blocks * 2 * kTileTokens), sums};
+  auto* scales = reinterpret_cast<float*>(sums + blocks * 4 * kTileTokens);
+  return {codes, scales, scales + blocks * kTileTokens, sums};
 }
 
 Int8Panel int8_panel(std::byte* at, int64_t k) {
@@ -88,7 +89,7 @@ void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) 
 size_t Matmul::tile_bytes(Form form, int64_t k) {
   switch (form) {
     case Form::kInt8:
-      return aligned(k / 32 * 11 * kTileTokens * 4);
+      return aligned(k / 32 * 14 * kTileTokens * 4);
     case Form::kBf16:
       return aligned((k + 1) / 2 * kTileTokens * 4);
     case Form::kF32:

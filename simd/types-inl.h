@@ -1,5 +1,5 @@
 // What the int8 kernels must know of each quantised type, here alone: a slice's codes as unsigned bytes (value +
-// kZero, |value| <= kMost), and the scales of a group of 8 blocks for 4 rows. kGroup16: integer sub-scales for each
+// kZero, a power of two or 0; |value| <= kMost), and the scales of a group of 8 blocks for 4 rows. kGroup16: integer sub-scales for each
 // half of a block. kMin: a minimum is subtracted. kBlocks: blocks of 32 in one of the type's own blocks. kSmall: codes
 // below 128. block(slice, lane): the block that a lane of a slice holds. Row: what the slices of a row's group share.
 #pragma once
@@ -60,7 +60,7 @@ struct TypeIQ4_NL : Plain<BlockIQ4_NL, 128, 127> {
     return {lookup(x.first, kIQ4Values, kZero), lookup(x.last, kIQ4Values, kZero)};
   }
 };
-struct TypeMXFP4 : Plain<BlockMXFP4, 12, 12> {
+struct TypeMXFP4 : Plain<BlockMXFP4, 16, 12> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const Halves x = nibbles(group, slice);
     return {lookup(x.first, kMXFP4Values, kZero), lookup(x.last, kMXFP4Values, kZero)};

@@ -157,9 +157,9 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           std::vector<int32_t> sub(spare * 32), sub_mins(spare * 16);
           const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(),
                                 sub_mins.data()};
-          std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 2 * kTileTokens);
-          std::vector<float> tile_scales(blocks * kTileTokens);
-          const Int8Tile tile{tile_codes.data(), tile_scales.data(), tile_sums.data()};
+          std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 4 * kTileTokens);
+          std::vector<float> tile_scales(blocks * kTileTokens), block_sums(blocks * kTileTokens);
+          const Int8Tile tile{tile_codes.data(), tile_scales.data(), block_sums.data(), tile_sums.data()};
           int8.unpack(bytes.data() + 1, row_bytes, rows, k, panel);
           kernels.pack_int8(views.data(), tokens, k, tile);
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
