@@ -116,8 +116,11 @@ void NpyWriter::commit() {
 
 NpyArray read_npy(const std::filesystem::path& path) {
   const MappedFile file(path);
-  const std::string name = printable(file.name());
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
+  return read_npy(file.bytes(), printable(file.name()));
+}
+
+NpyArray read_npy(std::span<const std::byte> file, const std::string& name) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
   if (text.size() < 10 || text.substr(0, 8) != kMagic)
     fail(Status::kFormat, "{} @0x0: not a .npy file of version 1.0", name);
   uint16_t length;
@@ -128,8 +131,9 @@ NpyArray read_npy(const std::filesystem::path& path) {
   if (!header_value(header, "fortran_order", name).starts_with("False"))
     fail(Status::kFormat, "{} @0xa: Fortran order is not supported", name);
   NpyArray out;
-  if (!type.starts_with("'<f4'") && !type.starts_with("'<f8'") && !type.starts_with("'<i4'")) {
-    fail(Status::kFormat, "{} @0xa: expected the type <f4, <f8 or <i4", name);
+  const auto is = [&](auto... types) { return (type.starts_with(types) || ...); };
+  if (!is("'<f4'", "'<f8'", "'<i4'", "'|b1'")) {
+    fail(Status::kFormat, "{} @0xa: expected the type <f4, <f8, <i4 or |b1", name);
   }
   out.kind = type[2];
   out.item_bytes = static_cast<uint32_t>(type[3] - '0');
@@ -141,8 +145,10 @@ NpyArray read_npy(const std::filesystem::path& path) {
     fail(Status::kFormat, "{} @{:#x}: the shape does not agree with {} bytes of data", name, data, file.size() - data);
   }
   out.values.resize(*bytes / out.item_bytes);
-  const std::byte* values = file.bytes().data() + data;
-  if (out.kind == 'i')
+  const std::byte* values = file.data() + data;
+  if (out.kind == 'b')
+    convert<uint8_t>(values, out.values);
+  else if (out.kind == 'i')
     convert<int32_t>(values, out.values);
   else if (out.item_bytes == 4)
     convert<float>(values, out.values);

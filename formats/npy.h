@@ -1,9 +1,10 @@
-// .npy, version 1.0, little-endian, C order: f4, f8, i4. Source: numpy's format specification (NEP 1).
+// .npy, version 1.0, little-endian, C order: f4, f8, i4; bools are read too. Source: numpy's format specification (NEP 1).
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "formats/output_file.h"
@@ -29,12 +30,13 @@ class NpyWriter {
 };
 
 struct NpyArray {
-  char kind = 'f';          // 'f' or 'i'
-  uint32_t item_bytes = 4;  // 4 or 8
+  char kind = 'f';          // 'f', 'i' or 'b'
+  uint32_t item_bytes = 4;  // 4, 8 or 1
   std::vector<int64_t> shape;
-  std::vector<double> values;  // exact: every f4, f8 and i4 is a double
+  std::vector<double> values;  // exact: every f4, f8, i4 and bool is a double
 };
 
 NpyArray read_npy(const std::filesystem::path& path);  // throws Error kFormat, kIo
+NpyArray read_npy(std::span<const std::byte> file, const std::string& name);  // the same; `name` is for errors
 
 }  // namespace moiety
