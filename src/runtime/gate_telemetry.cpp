@@ -101,10 +101,8 @@ void each(GateStatistics& a, const GateStatistics& b, const F& f) {
 
 }  // namespace
 
-Observer GateTelemetry::observer(const Scheduler& scheduler) {
-  return [this, &scheduler](const Graph& graph, int32_t node, const Operand& output) {
-    observe(graph, node, output, scheduler.batch());
-  };
+Observer GateTelemetry::observer(const Batch& batch) {
+  return [this, &batch](const Graph& graph, int32_t node, const Operand& output) { observe(graph, node, output, batch); };
 }
 
 void GateTelemetry::observe(const Graph& graph, int32_t index, const Operand& output, const Batch& batch) {

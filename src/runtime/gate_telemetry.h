@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/scheduler.h"
+#include "graph/plan.h"
 
 namespace moiety {
 
@@ -41,8 +41,8 @@ class GateTelemetry {
   using Sink = std::function<void(const GateTrace&)>;
   explicit GateTelemetry(Sink sink = {}) : sink_(std::move(sink)) {}
 
-  // To be set on the scheduler, which both must outlive.
-  Observer observer(const Scheduler& scheduler);
+  // For the scheduler (or executor) that runs `batch`; both must outlive it.
+  Observer observer(const Batch& batch);
 
   // Means over gates, then over groups; gate_loss is the sum over gates, its mean over groups weighed by their tokens.
   GateStatistics mean() const;
