@@ -94,6 +94,16 @@ typedef struct moiety_model_params {
   void* log_data;
   const moiety_cancel* cancel; /* polled while loading; may be NULL */
   const char* vocabulary;     /* a folder with dict.txt, encoder.json and vocab.bpe of a fairseq model; NULL: beside it */
+  /* Gates of fairseq's MoE models; a dense model takes no notice, other models with experts refuse what changes routes.
+   * With a capacity a gate looks at all tokens of a gating group, that is a prompt, or a request of moiety_eval: one
+   * that has more tokens than a step is MOIETY_INVALID_ARGUMENT. */
+  const char* gate;               /* tokens an expert takes of S: "nodrop" all, "train" 2*ceil(S/E), "frac=X" ceil(X*S); NULL: nodrop */
+  const char* gate_second_expert; /* "all", "random", "sampling"; NULL: all */
+  const char* gate_normalise;     /* the weights "before" or "after" dropping; NULL: as the model was configured */
+  uint64_t gate_seed;             /* of random and sampling */
+  bool gate_priority;             /* the best gates take their places first, not the first positions */
+  bool gate_pad_mask;             /* pads take no places */
+  bool gate_statistics;           /* count for moiety_model_gate_statistics; costs some speed */
 } moiety_model_params;
 
 MOIETY_API void moiety_model_params_defaults(moiety_model_params* params, size_t struct_size);
@@ -151,6 +161,23 @@ MOIETY_API moiety_status moiety_model_explain(const moiety_model* model, int32_t
 typedef struct moiety_cost { double weight_bytes, flops; } moiety_cost;
 MOIETY_API moiety_status moiety_model_get_cost(const moiety_model* model, int32_t tokens, int32_t context,
                                                moiety_cost* cost, moiety_error* error);
+
+/* What gates did in all steps since the model was loaded, in fairseq's names: means over gates, then over gating groups
+ * (moe_gate_loss: the sum over gates, its mean weighed by tokens). Percentages are of a group's tokens; top and bottom
+ * are the most and the least chosen fifth of the experts. */
+typedef struct moiety_gate_statistics {
+  size_t struct_size; /* set by the caller */
+  int64_t groups;     /* 0: no gate ran */
+  double overflow_expert1, overflow_expert2; /* % of the first and second choices that were dropped */
+  double entropy_gating;                     /* nats */
+  double expert1_balance_top, expert1_balance_bottom, expert2_balance_top, expert2_balance_bottom;
+  double unused_expert1_count, unused_expert2_count;
+  double moe_gate_loss; /* of a gate: 1 when balanced */
+} moiety_gate_statistics;
+
+/* MOIETY_INVALID_ARGUMENT unless the model was loaded with params.gate_statistics. Any thread. */
+MOIETY_API moiety_status moiety_model_gate_statistics(const moiety_model* model, moiety_gate_statistics* statistics,
+                                                      moiety_error* error);
 
 /* ---- text ---------------------------------------------------------------------------------------------------- */
 

@@ -10,11 +10,15 @@
 #include "core/cancel.h"
 #include "core/error.h"
 #include "moiety.h"
+#include "runtime/gate_telemetry.h"
 #include "runtime/scheduler.h"
 #include "text/tokenizer.h"
 
 struct moiety_cancel { moiety::CancelToken token; };
-struct moiety_model { std::unique_ptr<moiety::Model> model; };
+struct moiety_model {
+  std::unique_ptr<moiety::Model> model;
+  std::unique_ptr<moiety::GateTelemetry> gates;  // null: not asked for; guarded by the model's step_mutex()
+};
 struct moiety_tokenizer { std::shared_ptr<const moiety::Tokenizer> tokenizer; };
 struct moiety_detokenizer {
   moiety::Detokenizer detokenizer;
@@ -22,8 +26,10 @@ struct moiety_detokenizer {
   std::string text;
 };
 struct moiety_session {
-  explicit moiety_session(const moiety::Model& model, const moiety::SamplerOptions& sampler, int capacity)
-      : session(model, sampler, capacity), scheduler(model) {}
+  moiety_session(const moiety_model& model, const moiety::SamplerOptions& sampler, int capacity)
+      : session(*model.model, sampler, capacity), scheduler(*model.model) {
+    if (model.gates) scheduler.set_observer(model.gates->observer(scheduler.batch()));
+  }
   moiety::Session session;
   moiety::Scheduler scheduler;
   bool running = false;  // in moiety_eval, whose callbacks must leave it alone

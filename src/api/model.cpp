@@ -25,6 +25,16 @@ std::optional<DType> cache_type(moiety_type type, const char* name) {
   fail(Status::kInvalidArgument, "{}: {} is no moiety_type", name, static_cast<int>(type));
 }
 
+GateOptions gate_options(const moiety_model_params& params) {
+  GateOptions options;
+  if (params.gate) parse_gate(params.gate, options);
+  if (params.gate_second_expert) parse_second_expert(params.gate_second_expert, options);
+  if (params.gate_normalise) parse_normalise(params.gate_normalise, options);
+  options.seed = params.gate_seed, options.batch_prioritised = params.gate_priority, options.pad_mask = params.gate_pad_mask;
+  options.every_row = params.gate_statistics;
+  return options;
+}
+
 ModelOptions model_options(const moiety_model_params& params) {
   ModelOptions options;
   if (params.threads < 0) fail(Status::kInvalidArgument, "threads is {}, expected 0 or more", params.threads);
@@ -40,6 +50,7 @@ ModelOptions model_options(const moiety_model_params& params) {
   options.activations = params.activations == MOIETY_ACTIVATIONS_F32 ? ActivationPrecision::kF32 : ActivationPrecision::kAuto;
   options.key_type = cache_type(params.key_type, "key_type");
   options.value_type = cache_type(params.value_type, "value_type");
+  options.gate = gate_options(params);
   if (params.simd) options.simd = params.simd;
   if (params.vocabulary) options.vocabulary = params.vocabulary;
   if (params.backends) options.backends = parse_backends(params.backends);
@@ -51,9 +62,8 @@ ModelOptions model_options(const moiety_model_params& params) {
   return options;
 }
 
-std::unique_ptr<Model> load(const char* path, const moiety_model_params* user_params) {
+std::unique_ptr<Model> load(const char* path, const moiety_model_params& params) {
   required(path, "path");
-  const moiety_model_params params = read_params(user_params, default_model_params(), "moiety_model_params");
   std::unique_ptr<Model> model = load_model(path, model_options(params));
   // A forced target that nothing uses is a mistake to be told, not one to be found out later.
   const auto is_simd = [](const Backend* backend) { return backend->name() == "simd"; };
@@ -64,6 +74,18 @@ std::unique_ptr<Model> load(const char* path, const moiety_model_params* user_pa
     for (const std::string& warning : model->warnings()) params.log(MOIETY_LOG_WARNING, warning.c_str(), params.log_data);
   }
   return model;
+}
+
+moiety_model_params params_of(const moiety_model_params* params) {
+  return read_params(params, default_model_params(), "moiety_model_params");
+}
+
+moiety_gate_statistics gate_statistics(const moiety_model& model) {
+  if (!model.gates) fail(Status::kInvalidArgument, "the model was loaded without gate_statistics");
+  const std::scoped_lock lock(model.model->step_mutex());
+  const GateStatistics s = model.gates->mean();
+  return {0, model.gates->groups(), s.overflow[0], s.overflow[1], s.entropy, s.balance_top[0], s.balance_bottom[0],
+          s.balance_top[1], s.balance_bottom[1], s.unused[0], s.unused[1], s.gate_loss};
 }
 
 moiety_model_info model_info(const Model& model) {
@@ -144,7 +166,8 @@ moiety_status moiety_model_load(const char* path, const moiety_model_params* par
   if (model) *model = nullptr;
   return guarded(error, [&] {
     required(model, "model");
-    *model = new moiety_model{load(path, params)};
+    const moiety_model_params p = params_of(params);
+    *model = new moiety_model{load(path, p), p.gate_statistics ? std::make_unique<moiety::GateTelemetry>() : nullptr};
   });
 }
 
@@ -155,7 +178,7 @@ moiety_status moiety_model_get_info(const moiety_model* model, moiety_model_info
 }
 
 moiety_status moiety_plan_memory(const char* path, const moiety_model_params* params, moiety_model_info* info, moiety_error* error) {
-  return guarded(error, [&] { write_result(info, model_info(*load(path, params)), "moiety_model_info"); });
+  return guarded(error, [&] { write_result(info, model_info(*load(path, params_of(params))), "moiety_model_info"); });
 }
 
 moiety_status moiety_model_text(const moiety_model* model, moiety_text which, char* text, size_t capacity, size_t* length,
@@ -178,4 +201,8 @@ moiety_status moiety_model_get_cost(const moiety_model* model, int32_t tokens, i
     }
     required(cost, "cost") = sum;
   });
+}
+
+moiety_status moiety_model_gate_statistics(const moiety_model* model, moiety_gate_statistics* statistics, moiety_error* error) {
+  return guarded(error, [&] { write_result(statistics, gate_statistics(required(model, "model")), "moiety_gate_statistics"); });
 }

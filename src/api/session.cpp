@@ -105,7 +105,7 @@ moiety_status moiety_session_create(moiety_model* model, const moiety_sampling* 
   if (session) *session = nullptr;
   return guarded(error, [&] {
     required(session, "session");
-    *session = new moiety_session(*required(model, "model").model, sampler_options(sampling), context);
+    *session = new moiety_session(required(model, "model"), sampler_options(sampling), context);
   });
 }
 

@@ -32,6 +32,12 @@ void parse_second_expert(std::string_view text, GateOptions& options) {
   else fail(Status::kInvalidArgument, "second expert: '{}', expected all, random or sampling", printable(text));
 }
 
+void parse_normalise(std::string_view text, GateOptions& options) {
+  if (text != "before" && text != "after")
+    fail(Status::kInvalidArgument, "gate weights are normalised '{}', expected before or after", printable(text));
+  options.normalise_before = text == "before";
+}
+
 std::string describe(const GateOptions& o) {
   std::string out = o.capacity == Capacity::kTwiceMean  ? "train"
                     : o.capacity == Capacity::kFraction ? fmt::format("frac={}", o.fraction)

@@ -27,9 +27,10 @@ struct GateOptions {
 };
 
 // "nodrop", "train" or "frac=0.05" into capacity and fraction; "all", "random" or "sampling" into second. A fraction of
-// 1 or more can't drop and is nodrop. Both throw Error kInvalidArgument.
+// 1 or more can't drop and is nodrop. "before" or "after" into normalise_before. All throw Error kInvalidArgument.
 void parse_gate(std::string_view text, GateOptions& options);
 void parse_second_expert(std::string_view text, GateOptions& options);
+void parse_normalise(std::string_view text, GateOptions& options);
 
 std::string describe(const GateOptions& options);  // "frac=0.05, second expert all, ..." for people
 

@@ -246,7 +246,9 @@ DiffReport diff_models(const Model& left, const Model& right, std::span<const in
   right_scheduler.set_observer(
       [&](const Graph&, int32_t node, const Operand& output) { comparison.right_node(node, output); });
   const size_t chunk =
-      std::min<size_t>({kChunk, static_cast<size_t>(left.max_rows()), static_cast<size_t>(right.max_rows())});
+      left.whole_groups()
+          ? std::max<size_t>(1, tokens.size())
+          : std::min<size_t>({kChunk, static_cast<size_t>(left.max_rows()), static_cast<size_t>(right.max_rows())});
   double largest = 0, worst = 0;
   std::vector<float> left_logits;
   const auto run = [&](Scheduler& scheduler, Session& session, std::span<const int32_t> part, LogitsSink sink) {

@@ -56,7 +56,7 @@ for command in run chat logits tokenize bench inspect explain diff convert; do
 done
 for command in run chat logits bench explain diff; do
   "$moiety" "$command" --help >"$tmp/out"
-  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations; do out_has "$flag"; done
+  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --gate --gate-stats; do out_has "$flag"; done
 done
 
 exits 1 run -m "$tmp/none" --tokens 1 --ids

@@ -188,6 +188,7 @@ int run(BenchFlags flags, const Environment& environment) {
       for (int prompt : flags.prompts) one(prompt, 0);
       for (int predict : flags.predicts) one(0, predict);
     }
+    print_gate_statistics(flags.model, model.get());
   }
   if (flags.output == "json") std::printf("%s]\n", first ? "[" : "\n");
   return 0;

@@ -46,6 +46,7 @@ class Chat {
         answer(std::move(*line));
       }
     }
+    print_gate_statistics(flags_.model, model_.get());
     return 0;
   }
 

@@ -42,6 +42,19 @@ CLI::Validator number_from(double low, double high) {
   return {check, "", "number"};
 }
 
+void GateFlags::add(CLI::App& app) {
+  app.add_option("--gate", capacity, "fairseq MoE models: tokens that an expert takes of a prompt's S: nodrop: all; train: "
+      "2*ceil(S/E); frac=X: ceil(X*S)")->capture_default_str();
+  app.add_option("--gate-second", second, "The second expert: all: always; random: kept by chance; sampling: drawn with noise")
+      ->check(CLI::IsMember({"all", "random", "sampling"}))->capture_default_str();
+  app.add_option("--gate-normalise", normalise, "Gate weights are normalised before or after dropping; default: as the model was configured")
+      ->check(CLI::IsMember({"before", "after"}));
+  app.add_flag("--gate-priority", priority, "Batch-prioritised: the best gates take their places first");
+  app.add_flag("--gate-pad-mask", pad_mask, "Pads take no places");
+  app.add_option("--gate-seed", seed, "Seed of --gate-second random and sampling")->capture_default_str();
+  app.add_flag("--gate-stats", statistics, "At the end print what the gates did, to standard error");
+}
+
 void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   auto* model = app.add_option("-m,--model", path, "Model folder, .gguf file, or fairseq checkpoint X.pt");
   if (model_required) model->required();
@@ -56,6 +69,7 @@ void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")
       ->check(CLI::IsMember({"auto", "f32"}))->capture_default_str();
+  gate.add(app);
 }
 
 moiety_model_params ModelFlags::params(const Environment& environment) const {
@@ -67,6 +81,10 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
   p.vocabulary = bpe.empty() ? nullptr : bpe.c_str();
   p.simd = environment.simd.empty() ? nullptr : environment.simd.c_str();
   p.backends = environment.backends.empty() ? nullptr : environment.backends.c_str();
+  p.gate = gate.capacity.c_str(), p.gate_second_expert = gate.second.c_str();
+  p.gate_normalise = gate.normalise.empty() ? nullptr : gate.normalise.c_str();
+  p.gate_seed = gate.seed, p.gate_priority = gate.priority, p.gate_pad_mask = gate.pad_mask;
+  p.gate_statistics = gate.statistics;
   return p;
 }
 
@@ -170,6 +188,21 @@ std::vector<int32_t> parse_ids(const std::string& list) {
     if (next == end) return ids;
     at = next + 1;
   }
+}
+
+void print_gate_statistics(const ModelFlags& flags, const moiety_model* model) {
+  if (!flags.gate.statistics) return;
+  moiety_gate_statistics s{};
+  s.struct_size = sizeof s;
+  call([&](moiety_error* e) { return moiety_model_gate_statistics(model, &s, e); });
+  if (s.groups == 0) return static_cast<void>(std::fputs("gates: none ran\n", stderr));
+  std::fprintf(stderr,
+               "gates, over %lld groups: moe_gate_loss %.8f | overflow_expert1 %.3f | overflow_expert2 %.3f | entropy_gating %.3f | "
+               "expert1_balance_top %.3f | expert1_balance_bottom %.3f | unused_expert1_count %.3f | expert2_balance_top %.3f | "
+               "expert2_balance_bottom %.3f | unused_expert2_count %.3f\n",
+               static_cast<long long>(s.groups), s.moe_gate_loss, s.overflow_expert1, s.overflow_expert2, s.entropy_gating,
+               s.expert1_balance_top, s.expert1_balance_bottom, s.unused_expert1_count, s.expert2_balance_top,
+               s.expert2_balance_bottom, s.unused_expert2_count);
 }
 
 void print_timings(const moiety_generate_result& r) {

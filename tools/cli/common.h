@@ -18,11 +18,21 @@ struct Environment {
   std::string simd, backends;  // MOIETY_SIMD, MOIETY_BACKENDS; empty: not set
 };
 
-// -m -t -c -b -ub -ctk -ctv --activations
+// --gate and what belongs to it: how the gates of fairseq's MoE models are run.
+struct GateFlags {
+  std::string capacity = "nodrop", second = "all", normalise;  // normalise empty: as the model was configured
+  uint64_t seed = 0;
+  bool priority = false, pad_mask = false, statistics = false;
+
+  void add(CLI::App& app);
+};
+
+// -m -t -c -b -ub -ctk -ctv --activations --gate..
 struct ModelFlags {
   std::string path, bpe;
   int threads = 0, context = 0, batch = 2048, ubatch = 512;
   std::string key_type, value_type, activations = "auto";
+  GateFlags gate;
 
   void add(CLI::App& app, bool model_required = true, bool threads_list = false);
   moiety_model_params params(const Environment& environment) const;
@@ -61,6 +71,7 @@ std::string shipped_model();                      // its folder; throws Failure 
 std::string read_file(const std::string& path);   // every byte; "-": stdin
 std::vector<int32_t> parse_ids(const std::string& list);  // "1,2,3"
 void print_timings(const moiety_generate_result& result);
+void print_gate_statistics(const ModelFlags& flags, const moiety_model* model);  // with --gate-stats, to stderr
 
 // The commands. Each adds itself to the application and leaves what to run in `action`; it returns the exit code.
 using Action = std::function<int()>;

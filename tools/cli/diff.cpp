@@ -29,6 +29,11 @@ moiety::ModelOptions options_of(const DiffFlags& flags, const std::string& backe
   options.max_rows = std::min(flags.model.batch, flags.model.ubatch);
   options.activations = flags.model.activations == "f32" ? moiety::ActivationPrecision::kF32 : moiety::ActivationPrecision::kAuto;
   options.key_type = type(flags.model.key_type), options.value_type = type(flags.model.value_type);
+  const GateFlags& gate = flags.model.gate;
+  moiety::parse_gate(gate.capacity, options.gate);
+  moiety::parse_second_expert(gate.second, options.gate);
+  if (!gate.normalise.empty()) moiety::parse_normalise(gate.normalise, options.gate);
+  options.gate.seed = gate.seed, options.gate.batch_prioritised = gate.priority, options.gate.pad_mask = gate.pad_mask;
   return options;
 }
 

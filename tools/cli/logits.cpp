@@ -22,6 +22,7 @@ int run(const LogitsFlags& flags, const Environment& environment) {
                                     &npy};
   call([&](moiety_error* e) { return moiety_eval(&request, 1, interrupt.token(), e); });
   npy.commit();
+  print_gate_statistics(flags.model, model.get());
   return 0;
 }
 
