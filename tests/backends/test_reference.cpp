@@ -111,3 +111,12 @@ TEST_CASE("experts by hand: weighed sums, gated and plain, rows without an exper
   // Row 0: 0.5 * ([2, 3] * relu(1) * 2 + 1) + 0.25 * [1, -1] * relu(3); row 2: [1, -1] * relu(2).
   check_near(r.run.rows(Experts{&bank, Activation::kRelu}, {x}, 2, batch, &routing), {3.25, 2.75, 0, 0, 2, -2});
 }
+
+TEST_CASE("sinusoids by hand: all sines, then all cosines; a pad gets none") {
+  Runner r;
+  Batch batch = plain_batch(3);
+  batch.positions[1] = kPadPosition;
+  check_near(r.run.rows(AddSinusoid{{1, 0.5f}, 2}, {matrix(3, 4, {1, 1, 1, 1, 5, 6, 7, 8, 0, 0, 0, 0})}, 4, batch),
+             {1 + std::sin(2.0), 1 + std::sin(1.0), 1 + std::cos(2.0), 1 + std::cos(1.0), 5, 6, 7, 8, std::sin(4.0),
+              std::sin(2.0), std::cos(4.0), std::cos(2.0)});
+}

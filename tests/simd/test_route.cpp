@@ -70,6 +70,30 @@ TEST_CASE("grouped and dense routes agree with the reference") {
   }
 }
 
+TEST_CASE("capacities, orders, policies and pads agree with the reference") {
+  const auto serial = make_threads("serial", 1);
+  const ReferenceBackend reference;
+  int dropped = 0;
+  for (const Capacity capacity : {Capacity::kNone, Capacity::kTwiceMean, Capacity::kFraction})
+    for (const Drop drop : {Drop::kByPosition, Drop::kBatchPrioritised})
+      for (const Renormalise when : {Renormalise::kBeforeDrop, Renormalise::kAfterDrop})
+        for (const auto& [noise, keep] : {std::pair{Noise::kNone, Keep::kAll}, {Noise::kGumbel, Keep::kAll}, {Noise::kNone, Keep::kByChance}}) {
+          Route op{.experts = 8, .top_k = 2, .renormalise = when};
+          op.noise = noise, op.keep = keep, op.capacity = capacity, op.seed = 3;
+          op.drop = capacity == Capacity::kNone ? Drop::kNone : drop;
+          op.capacity_factor = capacity == Capacity::kFraction ? 0.1 : 0;
+          op.pads_choose = when == Renormalise::kBeforeDrop;
+          const Matrix logits = random_matrix(130, 8, 9, 2);
+          Batch batch = plain_batch(130);
+          batch.groups = {{0, 40}, {40, 1}, {41, 89}};
+          for (const size_t pad : {3u, 50u, 51u}) batch.positions[pad] = kPadPosition;
+          const RoutingResult want = OpRunner(reference, *serial).route(op, logits, batch);
+          dropped += 260 - static_cast<int>(want.row.size());
+          on_every_backend([&](OpRunner runner) { CHECK(same_choices(runner.route(op, logits, batch), want) == ""); });
+        }
+  CHECK(dropped > 1000);
+}
+
 TEST_CASE("softmax weights of all experts add up to one, by hand for two") {
   const Route op{.experts = 2, .top_k = 2};
   on_every_backend([&](OpRunner runner) {

@@ -206,3 +206,14 @@ TEST_CASE("to_f16 gives the codec's bits") {
     CHECK(wrong == 0);
   }
 }
+
+TEST_CASE("sinusoids, far out and of pads") {
+  for (const int64_t half : {2, 7, 32, 100}) {
+    CAPTURE(half);
+    AddSinusoid op{{}, 2};
+    for (int64_t i = 0; i < half; ++i) op.frequencies.push_back(std::exp(-9.2f * static_cast<float>(i) / static_cast<float>(half)));
+    Batch batch = plain_batch(70, 99930);
+    batch.positions[3] = kPadPosition;
+    CHECK(check(op, {random_matrix(70, 2 * half, 11)}, 2 * half, batch, Gate{4 * kEps, 4 * kEps}) == "");
+  }
+}
