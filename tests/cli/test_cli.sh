@@ -135,6 +135,13 @@ exits 1 run -m "$model" --tokens 1,2,3 --ids -n 1 --prompt-cache "$tmp/not.cache
 err_has 'not a saved session'
 cmp -s "$model/config.json" "$tmp/not.cache" || bad "a file that is no prompt cache was replaced"
 
+checkpoint=${MOIETY_FAIRSEQ_DATA:-$root/../shared/data/fairseq}/ckpt/c-moe-4ranks-f16/checkpoint_last
+if [ -e "$checkpoint-shared.pt" ]; then  # gates with capacities see a prompt as a whole
+  exits 2 run -m "$checkpoint.pt" --gate train --tokens 5,6,7 --ids -n 1 --prompt-cache "$tmp/gated"
+  err_has 'computed as a whole'
+  exits 0 run -m "$checkpoint.pt" --tokens 5,6,7 --ids -n 1 --prompt-cache "$tmp/gated"
+fi
+
 exits 0 inspect -m "$model" --json
 out_has '"architecture": "olmoe"'
 out_has '"bytes_by_class"'
