@@ -76,6 +76,12 @@ static void loading_fails(const char* model, const char* tmp) {
   EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
   params = params_of(), params.backends = "abacus";
   EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.gate = "frac=0";
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.gate_second_expert = "none";
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
+  params = params_of(), params.gate_normalise = "never";
+  EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
   params = params_of(), params.threads = -1;
   EXPECT(fails(moiety_model_load(model, &params, &out, &error), MOIETY_INVALID_ARGUMENT, &error));
   params = params_of(), params.ubatch = 0;
@@ -96,6 +102,8 @@ static void ask_model(const moiety_model* model, const char* path) {
   moiety_error error;
   moiety_model_info info = {0}, planned = {0};
   EXPECT(fails(moiety_model_get_info(model, &info, &error), MOIETY_INVALID_ARGUMENT, &error)); /* no struct_size */
+  moiety_gate_statistics gates = {.struct_size = sizeof gates};
+  EXPECT(fails(moiety_model_gate_statistics(model, &gates, &error), MOIETY_INVALID_ARGUMENT, &error)); /* not asked for */
   info.struct_size = planned.struct_size = sizeof info;
   EXPECT(moiety_model_get_info(model, &info, &error) == MOIETY_OK && error.message[0] == 0);
   EXPECT(info.vocab > 0 && info.layers > 0 && info.experts > 0 && info.active > 0 && info.threads == 2);

@@ -59,6 +59,16 @@ for command in run chat logits bench explain diff; do
   for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --gate --gate-stats; do out_has "$flag"; done
 done
 
+# Gates: words, models that have no capacities, and dense ones that take no notice.
+for gate in drop frac= frac=0 frac=-1 frac=nan frac=0.5x; do exits 2 run -m "$model" --tokens 1 --ids --gate "$gate"; done
+exits 2 run -m "$model" --tokens 1 --ids --gate-second some
+exits 1 run -m "$model" --tokens 1,2 --ids -n 1 --gate train
+err_has nodrop
+exits 0 run -m "$model" --tokens 1,2 --ids -n 1 --gate nodrop --gate-stats
+err_has 'overflow_expert1 0.000'
+exits 0 run -m "$golden/llama-f32" --tokens 1,2 --ids -n 1 --gate frac=0.05 --gate-stats
+err_has 'gates: none ran'
+
 exits 1 run -m "$tmp/none" --tokens 1 --ids
 err_has "$tmp/none"
 printf 'GGUF\003\000\000\000' >"$tmp/short.gguf"

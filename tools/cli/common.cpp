@@ -43,8 +43,13 @@ CLI::Validator number_from(double low, double high) {
 }
 
 void GateFlags::add(CLI::App& app) {
+  const auto known = [](const std::string& gate) {
+    double fraction = 0;
+    const bool is_fraction = gate.starts_with("frac=") && CLI::detail::lexical_cast(gate.substr(5), fraction) && fraction > 0 && !std::isinf(fraction);
+    return gate == "nodrop" || gate == "train" || is_fraction ? std::string() : "expected nodrop, train or frac=X with X above 0, got " + gate;
+  };
   app.add_option("--gate", capacity, "fairseq MoE models: tokens that an expert takes of a prompt's S: nodrop: all; train: "
-      "2*ceil(S/E); frac=X: ceil(X*S)")->capture_default_str();
+      "2*ceil(S/E); frac=X: ceil(X*S)")->check(CLI::Validator(known, "", "gate"))->capture_default_str();
   app.add_option("--gate-second", second, "The second expert: all: always; random: kept by chance; sampling: drawn with noise")
       ->check(CLI::IsMember({"all", "random", "sampling"}))->capture_default_str();
   app.add_option("--gate-normalise", normalise, "Gate weights are normalised before or after dropping; default: as the model was configured")
@@ -64,7 +69,7 @@ void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   app.add_option("--bpe", bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(number_from(0));
   app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(number_from(1))->capture_default_str();
-  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it")->check(number_from(1))->capture_default_str();
+  app.add_option("--ub,--ubatch-size", ubatch, "Most tokens in one step (-ub); the answer does not depend on it, but --gate train and frac need the prompt in one")->check(number_from(1))->capture_default_str();
   app.add_option("--ctk,--cache-type-k", key_type, "Type of the cached keys (-ctk)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")

@@ -91,6 +91,7 @@ int run(const PplFlags& flags, const Environment& environment) {
   int64_t total = 0, done = 0;
   for (const Text& text : texts) total += ev::block_count(static_cast<int64_t>(text.ids.size()), blocks);
   ev::Scorer scorer(model);
+  if (handle->gates) scorer.scheduler().set_observer(handle->gates->observer(scorer.scheduler().batch()));
   Progress progress("scoring");
   std::vector<ev::TextScore> scores;
   try {
@@ -110,6 +111,7 @@ int run(const PplFlags& flags, const Environment& environment) {
   progress.clear();
   if (flags.json) std::printf("%s\n", json_of(scores).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   else print_table(scores);
+  print_gate_statistics(flags.model, handle.get());
   return 0;
 }
 
