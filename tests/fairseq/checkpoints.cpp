@@ -74,16 +74,16 @@ void compare_gates(const Run& got, const Npz& want, const std::string& what, con
     const std::string where = what + layer;
     for (size_t j = 0; j < 2; ++j) {
       const std::string n(1, static_cast<char>('1' + j));
-      const auto rows = [&](const auto& all, size_t first, size_t step) {
+      const auto rows = [&](const auto& all, size_t first, size_t step, bool every) {
         std::vector<double> values;
         for (size_t i = first; i < all.size(); i += step)
-          if (!skip.at(i / step)) values.push_back(static_cast<double>(all[i]));
+          if (every || !skip.at(i / step)) values.push_back(static_cast<double>(all[i]));
         return values;
       };
-      const auto compare = [&](const std::string& name, const auto& ours, double tolerance) {
-        out.compare(where + name, rows(ours, j, 2), rows(want[layer + name].values, 0, 1), tolerance);
+      const auto compare = [&](const std::string& name, const auto& ours, double tolerance, bool every = false) {
+        out.compare(where + name, rows(ours, j, 2, every), rows(want[layer + name].values, 0, 1, every), tolerance);
       };
-      compare("expert" + n, t.expert, 0);
+      compare("expert" + n, t.expert, 0, true);
       compare("location" + n, t.location, 0);
       compare("kept" + n, t.kept, 0);
       compare("weight" + n, t.weight, 1e-4);
