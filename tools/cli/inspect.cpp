@@ -113,13 +113,13 @@ void add_inspect(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("inspect", "Print what is in a model: architecture, experts, types, bytes");
   auto* what = command->add_option_group("what");
   what->add_option("-m,--model", flags->model, "Model folder or file");
-  what->add_option("--config", flags->configs.paths, "Configurations alone, without weights: config.json files, a row each");
+  what->add_option("--config", flags->configs.paths, "Configurations alone, without weights, a row each: Hugging Face's config.json, or fairseq's settings as JSON");
   what->require_option(1);
   command->add_option("-d,--depth", flags->configs.context, "Costs of a token after so many; 0: 2048, or the model's context where that is less")->check(number_from(0))->capture_default_str();
   command->add_option("--type", flags->configs.type, "--config: type of the weights")->check(CLI::IsMember({"f32", "f16", "bf16"}))->capture_default_str();
   command->add_option("--train-tokens", flags->configs.train_tokens, "--config: tokens of the training whose cost is told")
       ->check(number_from(1))->capture_default_str();
-  command->add_option("--train-vocab", flags->configs.vocabulary, "--config: rows of the head that count in training; 0: all")
+  command->add_option("--train-vocab", flags->configs.vocabulary, "--config: rows of the head that count in training; 0: all, of fairseq's models 50000")
       ->check(number_from(0))->capture_default_str();
   command->add_option("--bpe", flags->bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   command->add_flag("--json", flags->json, "As JSON");

@@ -9,6 +9,7 @@
 #include "inspect.h"
 #include "models/registry.h"
 #include "models/tensor_list.h"
+#include "runtime/fairseq_config.h"
 #include "runtime/hf_config.h"
 
 namespace cli {
@@ -32,14 +33,17 @@ Row read_row(const ConfigFlags& flags, const std::string& path) {
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   Row row;
   row.name = name_of(path);
-  row.config = moiety::read_hf_config(text, moiety::printable(path)).config;
+  const std::string subject = moiety::printable(path);
+  const bool fairseq = moiety::is_fairseq_config(text);
+  row.config = fairseq ? moiety::read_fairseq_config(text, subject) : moiety::read_hf_config(text, subject).config;
   const auto type = moiety::dtype_from_name(flags.type);
   const moiety::WeightStore store = moiety::weightless_store(row.config, *type);
   moiety::Banks banks;
   const int64_t context = cost_context(flags, row.config);
   const moiety::Graph graph = moiety::build_graph(row.config, store, context, banks);
   row.cost = moiety::model_cost(graph, context);
-  row.training = moiety::training_flops(graph, context, flags.vocabulary) * flags.train_tokens;
+  const int64_t vocabulary = flags.vocabulary > 0 ? flags.vocabulary : fairseq ? moiety::kPaperVocabulary : 0;
+  row.training = moiety::training_flops(graph, context, vocabulary) * flags.train_tokens;
   return row;
 }
 
