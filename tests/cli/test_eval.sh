@@ -74,4 +74,22 @@ err_has 'another run'
 exits 1 eval ppl -m "$model" "$tmp/texts" --resume "$tmp/texts/a.txt"
 err_has 'not a file of --resume'
 
+exits 0 trace --help
+exits 2 trace -m "$model"
+exits 1 trace -m "$root/tests/golden/llama-f32" -p x
+exits 1 trace -m "$model" -p x --svg "$model/config.json"
+err_has 'is a file of the model'
+exits 1 trace -m "$model" "$tmp/none"
+exits 0 trace "$tmp/texts" --routes "$tmp/routes" --csv "$tmp/csv" --svg "$tmp/svg" --resident 0.001,1
+out_has '^layers.5 '
+out_has '| a.txt |'
+out_has '| 1 | [0-9]* % | [0-9.]* % | [0-9.]* % | [0-9.]* % |'
+[ "$(wc -l <"$tmp/csv")" = 97 ] || bad "expected six layers of eight experts for two texts, and a head"
+grep -q '^<svg.*</svg>' "$tmp/svg" || tail -1 "$tmp/svg" | grep -q '</svg>' || bad "no picture"
+tokens=$(($(wc -l <"$tmp/routes") - 1))
+head -1 "$tmp/routes" | grep -q '"layers":' || bad "no head in the routes"
+[ "$(tail -n +2 "$tmp/routes" | grep -c '"position":.*"experts":\[\[[0-7],[0-7]\],.*"weights":')" = "$tokens" ] || bad "routes of $tokens tokens"
+exits 0 trace -p 'Once upon a time' --json
+for key in count load_entropy together reuse_distance lru lfu belady; do out_has "\"$key\":"; done
+
 [ "$failures" = 0 ] || { echo "$failures failures"; exit 1; }

@@ -84,5 +84,6 @@ void add_inspect(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, const Environment& environment, Action& action);
 void add_diff(CLI::App& app, const Environment& environment, Action& action);
 void add_eval(CLI::App& app, const Environment& environment, Action& action);
+void add_trace(CLI::App& app, const Environment& environment, Action& action);
 
 }  // namespace cli

@@ -44,6 +44,7 @@ int run(int argc, char** argv) {
   cli::add_explain(app, env, action);
   cli::add_diff(app, env, action);
   cli::add_eval(app, env, action);
+  cli::add_trace(app, env, action);
   try {
     app.parse(arguments(argc, argv));
     return action();

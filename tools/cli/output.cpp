@@ -6,11 +6,11 @@
 #include "formats/npy.h"
 
 namespace cli {
-namespace {
 
 namespace fs = std::filesystem;
 
-void refuse_input(const fs::path& path, const fs::path& model) {
+void refuse_model_file(const std::string& output, const std::string& model_path) {
+  const fs::path path = output, model = model_path;
   const auto check = [&](const fs::path& input) {
     if (!moiety::same_file(path, input)) return;
     moiety::fail(moiety::Status::kInvalidArgument, "{}: is a file of the model, not overwritten", moiety::printable(path.string()));
@@ -25,10 +25,8 @@ void refuse_input(const fs::path& path, const fs::path& model) {
   }
 }
 
-}  // namespace
-
 NpyOutput::NpyOutput(const std::string& path, const std::string& model, size_t rows, size_t cols) {
-  refuse_input(path, model);
+  refuse_model_file(path, model);
   file_ = std::make_unique<moiety::NpyWriter>(path, std::array{static_cast<int64_t>(rows), static_cast<int64_t>(cols)});
 }
 

@@ -12,6 +12,9 @@ class NpyWriter;
 
 namespace cli {
 
+// Throws if `output` is `model`, or a file of it, by whatever name (links too).
+void refuse_model_file(const std::string& output, const std::string& model);
+
 // A .npy file, f32 [rows, cols], row by row. The constructor and commit() throw std::exception where the system refuses.
 class NpyOutput {
  public:

@@ -1,0 +1,184 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "eval/expert_cache.h"
+#include "eval/trace.h"
+#include "eval/usage.h"
+#include "tests/models/random_model.h"
+#include "tests/support/status.h"
+
+using namespace moiety;
+using namespace moiety::eval;
+
+namespace {
+
+ModelOptions exact(int64_t max_rows = 512) {
+  ModelOptions options;
+  options.activations = ActivationPrecision::kF32;
+  options.threads = 1;
+  options.max_rows = max_rows;
+  return options;
+}
+
+// The k best of a router's logits, as the observer sees them on the reference backend.
+std::vector<int32_t> reference_choices(const Config& config, const std::vector<int32_t>& ids) {
+  ModelOptions options = exact();
+  options.backends = {"reference"};
+  const auto model = test::random_model(config, options);
+  Session session(*model);
+  Scheduler scheduler(*model);
+  std::vector<std::vector<float>> logits;
+  scheduler.set_observer([&](const Graph& graph, int32_t, const Operand& output) {
+    // A router's logits are the only rows with as many columns as there are experts.
+    if (!output.tensor || output.tensor.cols() != config.experts) return;
+    (void)graph;
+    const float* v = output.tensor.as<float>();
+    logits.emplace_back(v, v + output.tensor.elements());
+  });
+  scheduler.submit(session, ids, Want::kAll);
+  scheduler.run();
+  std::vector<int32_t> out;
+  for (size_t token = 0; token < ids.size(); ++token) {
+    for (const std::vector<float>& layer : logits) {
+      const float* row = layer.data() + token * static_cast<size_t>(config.experts);
+      std::vector<int32_t> order(static_cast<size_t>(config.experts));
+      for (size_t e = 0; e < order.size(); ++e) order[e] = static_cast<int32_t>(e);
+      std::ranges::sort(order, [&](int32_t a, int32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
+      out.insert(out.end(), order.begin(), order.begin() + config.active);
+    }
+  }
+  return out;
+}
+
+// Tokens and their choices: (0 1 | 2), (1 0 | 2), (3 dropped | 0), and of the other text (0 1 | 2).
+Trace hand_made() {
+  Trace trace;
+  trace.layers = {{"layers.0", 4, 2, 100}, {"layers.1", 3, 1, 50}};
+  trace.domains = {"a", "b"};
+  trace.domain = {0, 0, 0, 1};
+  trace.experts = {0, 1, 2, 1, 0, 2, 3, -1, 0, 0, 1, 2};
+  return trace;
+}
+
+}  // namespace
+
+TEST_CASE("a trace holds what the routers chose, whatever the chunks of the text") {
+  const Config config = find_architecture("olmoe")->tiny()[0];
+  const auto ids = test::random_tokens(config.vocab, 40, 9);
+  const auto expected = reference_choices(config, ids);
+  for (int64_t rows : {512, 7, 1}) {
+    const auto model = test::random_model(config, exact(rows));
+    Tracer tracer(*model);
+    size_t seen = 0;
+    double weights = 0;
+    tracer.run(ids, "text", 100, [&](const TokenRoutes& token) {
+      CHECK(token.position == static_cast<int>(seen));
+      CHECK(token.id == ids[seen++]);
+      for (float w : token.weights) weights += static_cast<double>(w);
+    });
+    CHECK(seen == ids.size());
+    CHECK(weights > 0);
+    CHECK(tracer.trace().tokens() == ids.size());
+    CHECK(tracer.trace().layers[0].name == "layers.0");
+    CHECK(tracer.trace().layers[0].expert_bytes == 4u * 3 * 32 * 64);
+    CHECK(tracer.trace().experts == expected);
+  }
+}
+
+TEST_CASE("blocks begin anew, domains are kept apart, a cancelled trace keeps whole steps") {
+  const Config config = find_architecture("olmoe")->tiny()[0];
+  const auto model = test::random_model(config, exact(4));
+  const auto ids = test::random_tokens(config.vocab, 10, 9);
+  Tracer whole(*model), parts(*model);
+  whole.run(ids, "x", 5);
+  parts.run(std::span(ids).first(5), "x", 5);
+  parts.run(std::span(ids).last(5), "y", 5);
+  CHECK(whole.trace().experts == parts.trace().experts);
+  CHECK(parts.trace().domains == std::vector<std::string>{"x", "y"});
+  CHECK(parts.trace().domain[4] == 0);
+  CHECK(parts.trace().domain[5] == 1);
+
+  CancelToken cancel;
+  Tracer stopped(*model);
+  CHECK(test::status_of([&] {
+          stopped.run(ids, "x", 10, {}, [&](size_t) { cancel.cancel(); }, &cancel);
+        }) == Status::kCancelled);
+  CHECK(stopped.trace().tokens() == 4);
+  Tracer same(*model);
+  same.run(ids, "x", 10);
+  CHECK(std::ranges::equal(stopped.trace().experts, std::span(same.trace().experts).first(stopped.trace().experts.size())));
+
+  const auto dense = test::random_model(find_architecture("llama")->tiny()[0], exact());
+  CHECK(test::status_of([&] { Tracer tracer(*dense); }) == Status::kUnsupported);
+}
+
+TEST_CASE("loads, pairs, reuse and divergence of a trace made by hand") {
+  const Trace trace = hand_made();
+  const auto usage = expert_usage(trace);
+  REQUIRE(usage.size() == 2);
+  CHECK(usage[0].count == std::vector<uint64_t>{3, 3, 0, 1});
+  CHECK(usage[0].by_domain[0] == std::vector<uint64_t>{2, 2, 0, 1});
+  CHECK(usage[0].by_domain[1] == std::vector<uint64_t>{1, 1, 0, 0});
+  CHECK(usage[0].choices == 7);
+  CHECK(usage[0].dropped == 1);
+  CHECK(usage[0].unused == 1);
+  const double p = 3.0 / 7, q = 1.0 / 7;
+  CHECK(usage[0].entropy == doctest::Approx(-(2 * p * std::log(p) + q * std::log(q)) / std::log(4.0)));
+  CHECK(usage[0].together[0 * 4 + 1] == 3);
+  CHECK(usage[0].together[1 * 4 + 0] == 3);
+  CHECK(usage[0].together[0 * 4 + 3] == 0);
+  // 0 1 1 0 3 0 1: new, new, 0 others since, 1, new, 1, 2.
+  CHECK(usage[0].reuse == std::vector<uint64_t>{1, 2, 1, 0});
+  CHECK(usage[0].first_uses == 3);
+  CHECK(usage[0].mean_reuse() == doctest::Approx(1));
+  CHECK(usage[0].domain_divergence[0] == doctest::Approx(usage[0].domain_divergence[1]));
+  CHECK(usage[1].count == std::vector<uint64_t>{1, 0, 3});
+  CHECK(usage[1].domain_divergence[1] == doctest::Approx(jensen_shannon({0, 0, 1}, {1, 0, 2})));
+
+  const ExpertAccesses accesses = expert_accesses(trace);
+  CHECK(accesses.object == std::vector<uint32_t>{0, 1, 6, 1, 0, 6, 3, 4, 0, 1, 6});
+  CHECK(accesses.bytes == std::vector<uint64_t>{100, 100, 100, 100, 50, 50, 50});
+}
+
+TEST_CASE("Jensen-Shannon divergence") {
+  CHECK(jensen_shannon({1, 0}, {0, 5}) == doctest::Approx(1));
+  CHECK(jensen_shannon({2, 4}, {1, 2}) == doctest::Approx(0));
+  CHECK(jensen_shannon({}, {}) == 0);
+  CHECK(jensen_shannon({0, 0}, {1, 1}) == 0);
+  // (1/2, 1/2) against (1, 0): 0.5 * log2(2/3) + ... = 0.311278
+  CHECK(jensen_shannon({1, 1}, {1, 0}) == doctest::Approx(0.3112781245));
+}
+
+TEST_CASE("caches: a textbook's references, and LRU by its reuse distances") {
+  // Silberschatz's string, three frames: 12 faults for LRU, 9 for the optimum.
+  ExpertAccesses book{{7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1}, std::vector<uint64_t>(8, 10)};
+  CHECK(cache_hits(book, 30, CachePolicy::kLru) == 8);
+  CHECK(cache_hits(book, 39, CachePolicy::kLru) == 8);
+  CHECK(cache_hits(book, 30, CachePolicy::kBelady) == 11);
+  CHECK(cache_hits(book, 80, CachePolicy::kLfu) == 14);  // all fit: six are new
+  CHECK(cache_hits(book, 9, CachePolicy::kLru) == 0);
+  // 1 1 2 3 1: two frames; 2 (used once) leaves for 3, 1 stays.
+  CHECK(cache_hits({{1, 1, 2, 3, 1}, std::vector<uint64_t>(4, 1)}, 2, CachePolicy::kLfu) == 2);
+  CHECK(cache_hits({{1, 2, 3, 1}, std::vector<uint64_t>(4, 1)}, 2, CachePolicy::kLfu) == 0);
+  // An expert larger than the cache passes by, and does not empty it.
+  CHECK(cache_hits({{0, 1, 0}, {5, 11}}, 10, CachePolicy::kLru) == 1);
+
+  const auto ids = test::random_tokens(6, 500, 2);
+  Trace trace;
+  trace.layers = {{"layers.0", 6, 1, 8}};
+  trace.domains = {"a"};
+  trace.domain.assign(ids.size(), 0);
+  trace.experts = ids;
+  const auto usage = expert_usage(trace);
+  const ExpertAccesses accesses = expert_accesses(trace);
+  uint64_t hits = 0, belady = 0;
+  for (size_t n = 1; n <= 6; ++n) {
+    hits += usage[0].reuse[n - 1];
+    CHECK(cache_hits(accesses, 8 * n, CachePolicy::kLru) == hits);
+    belady = cache_hits(accesses, 8 * n, CachePolicy::kBelady);
+    CHECK(belady >= hits);
+  }
+  CHECK(belady == ids.size() - 6);
+}
