@@ -101,6 +101,20 @@ std::optional<JsonFields> JsonFields::object(std::string_view key) {
   return JsonFields(value, subject_ + ": " + std::string(key));
 }
 
+std::vector<JsonFields> JsonFields::objects(std::string_view key) {
+  std::vector<JsonFields> objects;
+  const auto element = find(key);
+  if (!element) return objects;
+  simdjson::dom::array array;
+  if (element->get(array) != simdjson::SUCCESS) wrong(key, "a list of objects");
+  for (const auto item : array) {
+    simdjson::dom::object value;
+    if (item.get(value) != simdjson::SUCCESS) wrong(key, "a list of objects");
+    objects.emplace_back(value, subject_ + ": " + std::string(key));
+  }
+  return objects;
+}
+
 std::vector<int32_t> JsonFields::ids(std::string_view key) {
   const auto element = find(key);
   if (!element) return {};

@@ -26,6 +26,7 @@ class JsonFields {
   std::optional<std::vector<double>> numbers(std::string_view key);  // a list
   std::optional<std::vector<std::string>> strings(std::string_view key);
   std::optional<JsonFields> object(std::string_view key);
+  std::vector<JsonFields> objects(std::string_view key);  // a list; empty if it is absent
   std::vector<int32_t> ids(std::string_view key);  // one id, a list of ids, or nothing
 
   // A count that must fit an int; `otherwise` where absent. Range checks are check_config's.

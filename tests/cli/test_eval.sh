@@ -1,7 +1,7 @@
 #!/bin/sh
 # moiety eval as a user types it: test_eval.sh MOIETY ROOT. Runs on the model that ships.
 set -u
-moiety=$1 root=$2
+moiety=$1 root=$(cd "$2" && pwd)
 model=$root/models/stories-12m
 [ -d "$model" ] || { echo "SKIP: no $model"; exit 77; }
 tmp=$(mktemp -d)
@@ -25,7 +25,7 @@ out_has() { grep -q -- "$1" "$tmp/out" || bad "stdout lacks '$1'"; }
 exits 0 eval --help
 exits 2 eval
 exits 2 eval fly
-for part in ppl; do
+for part in ppl choices kl; do
   exits 0 eval $part --help
   for flag in --model -t, -c, --activations; do out_has "$flag"; done
   exits 2 eval $part --no-such-flag
@@ -73,6 +73,54 @@ exits 1 eval ppl -m "$model" "$tmp/texts" --block 9 --resume "$tmp/journal"
 err_has 'another run'
 exits 1 eval ppl -m "$model" "$tmp/texts" --resume "$tmp/texts/a.txt"
 err_has 'not a file of --resume'
+
+items=$root/tests/eval/choices
+exits 0 eval compare --help
+exits 2 eval choices chess "$items/copa.jsonl"
+exits 1 eval choices copa "$tmp/none"
+exits 1 eval choices copa "$items/arc.jsonl"
+err_has 'arc.jsonl: line 1: premise is missing'
+exits 1 eval choices piqa "$items/piqa.jsonl"
+exits 1 eval choices copa "$items/copa.jsonl" -k 3
+err_has '3 examples of 2'
+exits 1 eval choices copa "$items/copa.jsonl" --score suffix
+err_has 'no shared suffix'
+exits 0 eval choices winogrande "$items/winogrande.jsonl"
+for scoring in sum mean unconditional suffix; do out_has "| winogrande | 2 | 0 | 1 | $scoring | [0-9.]* ± 0.00 % |"; done
+exits 0 eval choices piqa "$items/piqa.jsonl" --labels "$items/piqa-labels.lst" --score sum,mean --json
+out_has '"accuracy"'
+exits 0 eval choices copa "$items/copa.jsonl" -k 1 --draws 3 -s 5 --json --items "$tmp/items" --resume "$tmp/choices"
+cp "$tmp/out" "$tmp/whole"
+[ "$(wc -l <"$tmp/items")" = 9 ] || bad "three draws of three items"
+size=$(wc -c <"$tmp/choices")
+head -c $((size / 2)) "$tmp/choices" >"$tmp/half"
+exits 0 eval choices copa "$items/copa.jsonl" -k 1 --draws 3 -s 5 --json --resume "$tmp/half"
+cmp -s "$tmp/out" "$tmp/whole" || bad "other accuracies after going on"
+exits 1 eval choices copa "$items/copa.jsonl" -k 1 --draws 3 -s 6 --resume "$tmp/half"
+err_has 'another run'
+
+"$moiety" logits -m "$model" --tokens 5,6,7 -o "$tmp/l.npy" 2>/dev/null
+exits 0 eval kl -m "$model" --tokens 5,6,7 --logits "$tmp/l.npy" --json
+out_has '"mean_kl": 0.0'
+exits 0 eval kl -m "$model" --tokens 5,6,8 --logits "$tmp/l.npy"
+grep -q 'mean KL 0.000e+00' "$tmp/out" && bad "other tokens, no distance"
+exits 1 eval kl -m "$model" --tokens 5,6 --logits "$tmp/l.npy"
+err_has 'l.npy: shape'
+
+printf '[{"name": "d", "family": "dense", "cost": 20, "quality": 12.5}, {"name": "m", "family": "moe", "cost": 5, "quality": 12.5}]' >"$tmp/points.json"
+exits 0 eval compare "$tmp/points.json" --csv "$tmp/points.csv" --svg "$tmp/points.svg"
+out_has '| m | moe |  | 5 | 12.5000 | 4.00 |'
+grep -q '"m",moe,,5,12.5,4' "$tmp/points.csv" || bad "no CSV"
+grep -q '</svg>' "$tmp/points.svg" || bad "no plot"
+printf '[{"name": "x", "config": "%s", "ppl": "whole"}]' "$root/tests/eval/paper/moe_15b.json" >"$tmp/points.json"
+"$moiety" eval ppl "$tmp/texts" --json >"$tmp/whole" 2>/dev/null
+exits 0 eval compare "$tmp/points.json"
+out_has '| x | moe | 385.6 | 0.4315 | [0-9.]* | beyond the dense models |'
+for broken in '[]' '{' '[{"name": "x"}]' '[{"name": "x", "cost": 1, "quality": 1}]' '[{"name": "x", "cost": "y", "family": "moe", "quality": 1}]' '[3]'; do
+  printf '%s' "$broken" >"$tmp/points.json"
+  exits 1 eval compare "$tmp/points.json"
+  err_has points.json
+done
 
 exits 0 trace --help
 exits 2 trace -m "$model"

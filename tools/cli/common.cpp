@@ -155,18 +155,26 @@ ModelPtr load_model(const ModelFlags& flags, const Environment& environment, Int
   return owner;
 }
 
-std::string shipped_model() {
+namespace {
+
+// A file or folder that ships: beside the binary of a build, where it was installed, and where it was moved to.
+std::string shipped(const std::filesystem::path& name, const std::filesystem::path& probe, const char* what) {
   namespace fs = std::filesystem;
   std::error_code code;
   const fs::path program = fs::read_symlink("/proc/self/exe", code).parent_path();
-  // Beside the binary of a build, where it was installed, and where it was moved to.
-  const fs::path places[] = {program / "../models", MOIETY_MODELS_DIR, program / MOIETY_MODELS_FROM_BIN};
-  for (const fs::path& place : places) {
-    const fs::path folder = place / MOIETY_SHIPPED_MODEL;
-    if (fs::exists(folder / "config.json", code)) return folder.lexically_normal().string();
+  for (const fs::path& place : {program / "..", fs::path(MOIETY_MODELS_DIR) / "..", program / MOIETY_MODELS_FROM_BIN / ".."}) {
+    const fs::path path = (place / name).lexically_normal();
+    if (fs::exists(path / probe, code) || (probe.empty() && fs::exists(path, code))) return path.string();
   }
-  throw Failure(MOIETY_IO, "the model that ships was not found in " MOIETY_MODELS_DIR "; name one with -m");
+  throw Failure(MOIETY_IO, std::string(what) + " not found beside " MOIETY_MODELS_DIR);
 }
+
+}  // namespace
+
+std::string shipped_model() {
+  return shipped("models/" MOIETY_SHIPPED_MODEL, "config.json", "no model is named with -m, and the model that ships was");
+}
+std::string shipped_templates() { return shipped("templates/choices.json", "", "no file is named with --templates, and the one that ships was"); }
 
 std::string read_file(const std::string& path) {
   std::ifstream file;

@@ -68,6 +68,7 @@ class Interrupt {
 ModelPtr load_model(const ModelFlags& flags, const Environment& environment, Interrupt& interrupt, bool show_configuration = true);
 
 std::string shipped_model();                      // its folder; throws Failure where it can't be found
+std::string shipped_templates();                  // templates/choices.json, found alike
 std::string read_file(const std::string& path);   // every byte; "-": stdin
 std::vector<int32_t> parse_ids(const std::string& list);  // "1,2,3"
 void print_timings(const moiety_generate_result& result);

@@ -20,6 +20,14 @@ struct ConfigFlags {
   bool json = false;
 };
 
+struct ConfigCost {
+  std::string name;
+  moiety::Config config;
+  moiety::ModelCost cost;
+  double training = 0;  // FLOPs in all
+};
+ConfigCost config_cost(const ConfigFlags& flags, const std::string& path);
+
 int inspect_configs(const ConfigFlags& flags);  // the exit code
 int64_t cost_context(const ConfigFlags& flags, const moiety::Config& config);
 Json cost_json(const moiety::ModelCost& cost);  // by part, those that are there, and in all

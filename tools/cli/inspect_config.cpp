@@ -15,23 +15,26 @@
 namespace cli {
 namespace {
 
-struct Row {
-  std::string name;
-  moiety::Config config;
-  moiety::ModelCost cost;
-  double training = 0;  // FLOPs in all
-};
-
 // "tests/eval/configs/moe_15b.json" is "moe_15b", "OLMoE/config.json" is "OLMoE".
 std::string name_of(const std::filesystem::path& path) {
   const bool plain = path.filename() == "config.json" && path.has_parent_path();
   return moiety::printable(plain ? path.parent_path().filename().string() : path.stem().string());
 }
 
-Row read_row(const ConfigFlags& flags, const std::string& path) {
+Json json_of(const ConfigFlags& flags, const ConfigCost& row) {
+  const moiety::Config& c = row.config;
+  return {{"name", row.name}, {"architecture", c.architecture}, {"layers", c.layers}, {"width", c.width}, {"heads", c.heads},
+          {"experts", c.experts}, {"active_experts", c.experts > 0 ? c.active : 0}, {"vocab", c.vocab},
+          {"cost_context", cost_context(flags, c)}, {"cost", cost_json(row.cost)},
+          {"train_tokens", flags.train_tokens}, {"train_zflops", row.training / 1e21}};
+}
+
+}  // namespace
+
+ConfigCost config_cost(const ConfigFlags& flags, const std::string& path) {
   const moiety::MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  Row row;
+  ConfigCost row;
   row.name = name_of(path);
   const std::string subject = moiety::printable(path);
   const bool fairseq = moiety::is_fairseq_config(text);
@@ -47,16 +50,6 @@ Row read_row(const ConfigFlags& flags, const std::string& path) {
   return row;
 }
 
-Json json_of(const ConfigFlags& flags, const Row& row) {
-  const moiety::Config& c = row.config;
-  return {{"name", row.name}, {"architecture", c.architecture}, {"layers", c.layers}, {"width", c.width}, {"heads", c.heads},
-          {"experts", c.experts}, {"active_experts", c.experts > 0 ? c.active : 0}, {"vocab", c.vocab},
-          {"cost_context", cost_context(flags, c)}, {"cost", cost_json(row.cost)},
-          {"train_tokens", flags.train_tokens}, {"train_zflops", row.training / 1e21}};
-}
-
-}  // namespace
-
 int inspect_configs(const ConfigFlags& flags) {
   Json list = Json::array();
   if (!flags.json) {
@@ -64,7 +57,7 @@ int inspect_configs(const ConfigFlags& flags) {
                 "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
   }
   for (const std::string& path : flags.paths) {
-    const Row row = read_row(flags, path);
+    const ConfigCost row = config_cost(flags, path);
     if (flags.json) {
       list.push_back(json_of(flags, row));
       continue;
