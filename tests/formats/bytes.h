@@ -78,10 +78,12 @@ std::string format_error(const Action& action) {
   return "";
 }
 
-// How much longer a limit on time is in this build: ThreadSanitizer multiplies the time of memory accesses.
+// How much longer a limit on time is in this build: sanitizers multiply the time of memory accesses.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define MOIETY_SLOW_BUILD 8
+#elif __has_feature(address_sanitizer)
+#define MOIETY_SLOW_BUILD 4
 #endif
 #endif
 #ifndef MOIETY_SLOW_BUILD
