@@ -3,22 +3,7 @@
 set -u
 moiety=$1 golden=$2 root=$3
 model=$golden/olmoe-f32
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failures=0
-bad() { echo "FAIL: $*"; echo "  stdout: $(head -c 400 "$tmp/out")"; echo "  stderr: $(head -c 400 "$tmp/err")"; failures=$((failures + 1)); }
-
-# exits CODE ARGUMENTS...: runs it, checks the code; a failure has a message on stderr and nothing on stdout.
-exits() {
-  wanted=$1
-  shift
-  "$moiety" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-  got=$?
-  [ "$got" = "$wanted" ] || bad "exit code $got, expected $wanted: $*"
-  if [ "$wanted" != 0 ]; then [ -s "$tmp/err" ] || bad "no message: $*"; fi
-}
-err_has() { grep -q -- "$1" "$tmp/err" || bad "stderr lacks '$1'"; }
-out_has() { grep -q -- "$1" "$tmp/out" || bad "stdout lacks '$1'"; }
+. "$(dirname "$0")/commands.sh"
 
 exits 2
 exits 2 fly

@@ -4,23 +4,8 @@ set -u
 moiety=$1 root=$(cd "$2" && pwd)
 model=$root/models/stories-12m
 [ -d "$model" ] || { echo "SKIP: no $model"; exit 77; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failures=0
-bad() { echo "FAIL: $*"; echo "  stdout: $(head -c 400 "$tmp/out")"; echo "  stderr: $(tail -c 400 "$tmp/err")"; failures=$((failures + 1)); }
-exits() {
-  wanted=$1
-  shift
-  "$moiety" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
-  got=$?
-  [ "$got" = "$wanted" ] || bad "exit code $got, expected $wanted: $*"
-  if [ "$wanted" != 0 ]; then
-    [ -s "$tmp/err" ] || bad "no message: $*"
-    [ -s "$tmp/out" ] && bad "an answer of a command that failed: $*"
-  fi
-}
-err_has() { grep -q -- "$1" "$tmp/err" || bad "stderr lacks '$1'"; }
-out_has() { grep -q -- "$1" "$tmp/out" || bad "stdout lacks '$1'"; }
+silent_failures=1
+. "$(dirname "$0")/commands.sh"
 
 exits 0 eval --help
 exits 2 eval

@@ -15,14 +15,6 @@ using eval::TextScore;
 
 namespace {
 
-ModelOptions exact(int64_t max_rows = 512) {
-  ModelOptions options;
-  options.activations = ActivationPrecision::kF32;
-  options.threads = 1;
-  options.max_rows = max_rows;
-  return options;
-}
-
 double log_probability(std::span<const float> logits, int32_t target) {
   double sum = 0;
   for (float v : logits) sum += std::exp(static_cast<double>(v));
@@ -49,7 +41,7 @@ TEST_CASE("log-probabilities are those of transformers (golden models)") {
   for (const char* name : {"olmoe-f32", "mixtral-f32", "llama-f32"}) {
     for (const test::GoldenCase& c : test::golden_cases()) {
       if (c.name != name) continue;
-      ModelOptions options = exact();
+      ModelOptions options = test::exact();
       options.context = c.context;
       const auto model = load_model(c.model, options);
       const auto vocab = static_cast<size_t>(model->config().vocab);
@@ -73,7 +65,7 @@ TEST_CASE("log-probabilities are those of transformers (golden models)") {
 TEST_CASE("blocks predict each token once, overlapping or not") {
   Config config = find_architecture("olmoe")->tiny()[0];
   config.context = 32;
-  const auto model = test::random_model(config, exact(7));
+  const auto model = test::random_model(config, test::exact(7));
   const auto ids = test::random_tokens(config.vocab, 45, 3);
   for (const auto& [block, stride] : std::vector<std::pair<int, int>>{{8, 8}, {8, 3}, {8, 1}, {32, 32}, {11, 10}, {1, 1}}) {
     CAPTURE(block);
@@ -102,7 +94,7 @@ TEST_CASE("blocks predict each token once, overlapping or not") {
 
 TEST_CASE("a run that is stopped goes on where it was, with the same bits") {
   Config config = find_architecture("olmoe")->tiny()[0];
-  const auto model = test::random_model(config, exact());
+  const auto model = test::random_model(config, test::exact());
   const auto ids = test::random_tokens(config.vocab, 50, 4);
   const BlockOptions blocks = eval::checked_blocks({8, 0}, *model);
   const test::TemporaryFolder folder;
@@ -139,7 +131,7 @@ TEST_CASE("a run that is stopped goes on where it was, with the same bits") {
 TEST_CASE("what can't be scored is refused and leaves the scorer usable") {
   Config config = find_architecture("olmoe")->tiny()[0];
   config.context = 8;
-  const auto model = test::random_model(config, exact());
+  const auto model = test::random_model(config, test::exact());
   Scorer scorer(*model);
   const auto ids = test::random_tokens(config.vocab, 12, 4);
   const std::span<const int32_t> all(ids);

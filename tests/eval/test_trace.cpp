@@ -14,17 +14,9 @@ using namespace moiety::eval;
 
 namespace {
 
-ModelOptions exact(int64_t max_rows = 512) {
-  ModelOptions options;
-  options.activations = ActivationPrecision::kF32;
-  options.threads = 1;
-  options.max_rows = max_rows;
-  return options;
-}
-
 // The k best of a router's logits, as the observer sees them on the reference backend.
 std::vector<int32_t> reference_choices(const Config& config, const std::vector<int32_t>& ids) {
-  ModelOptions options = exact();
+  ModelOptions options = test::exact();
   options.backends = {"reference"};
   const auto model = test::random_model(config, options);
   Session session(*model);
@@ -69,7 +61,7 @@ TEST_CASE("a trace holds what the routers chose, whatever the chunks of the text
   const auto ids = test::random_tokens(config.vocab, 40, 9);
   const auto expected = reference_choices(config, ids);
   for (int64_t rows : {512, 7, 1}) {
-    const auto model = test::random_model(config, exact(rows));
+    const auto model = test::random_model(config, test::exact(rows));
     Tracer tracer(*model);
     size_t seen = 0;
     double weights = 0;
@@ -89,7 +81,7 @@ TEST_CASE("a trace holds what the routers chose, whatever the chunks of the text
 
 TEST_CASE("blocks begin anew, domains are kept apart, a cancelled trace keeps whole steps") {
   const Config config = find_architecture("olmoe")->tiny()[0];
-  const auto model = test::random_model(config, exact(4));
+  const auto model = test::random_model(config, test::exact(4));
   const auto ids = test::random_tokens(config.vocab, 10, 9);
   Tracer whole(*model), parts(*model);
   whole.run(ids, "x", 5);
@@ -110,7 +102,7 @@ TEST_CASE("blocks begin anew, domains are kept apart, a cancelled trace keeps wh
   same.run(ids, "x", 10);
   CHECK(std::ranges::equal(stopped.trace().experts, std::span(same.trace().experts).first(stopped.trace().experts.size())));
 
-  const auto dense = test::random_model(find_architecture("llama")->tiny()[0], exact());
+  const auto dense = test::random_model(find_architecture("llama")->tiny()[0], test::exact());
   CHECK(test::status_of([&] { Tracer tracer(*dense); }) == Status::kUnsupported);
 }
 

@@ -191,4 +191,13 @@ inline double relative_error(std::span<const float> a, std::span<const float> b)
   return largest > 0 ? worst / largest : INFINITY;
 }
 
+// One thread, nothing rounded.
+inline ModelOptions exact(int64_t max_rows = 512) {
+  ModelOptions options;
+  options.activations = ActivationPrecision::kF32;
+  options.threads = 1;
+  options.max_rows = max_rows;
+  return options;
+}
+
 }  // namespace moiety::test
