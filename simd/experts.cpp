@@ -278,7 +278,7 @@ class ExpertsKernel final : public Kernel {
   void down_columns(const KernelCall& call, const Step& step, int64_t first, int64_t count, int worker) const noexcept {
     const Tensor& out = call.output.tensor;
     const Routing& routing = call.inputs[1].routing;
-    for (int64_t row = 0; row < out.rows(); ++row)
+    for (int64_t row = 0; call.first && row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     float y[kTileTokens * kPanelRows];

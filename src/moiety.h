@@ -104,6 +104,10 @@ typedef struct moiety_model_params {
   bool gate_priority;             /* the best gates take their places first, not the first positions */
   bool gate_pad_mask;             /* pads take no places */
   bool gate_statistics;           /* count for moiety_model_gate_statistics; costs some speed */
+  /* A hard budget: the resident memory of the process, what it holds before the load included, stays below so many bytes
+   * while one session runs. Experts are read from the files when they are needed and leave by use; the results are the
+   * same. MOIETY_OUT_OF_MEMORY says where it would go if it is too small. 0: no limit. */
+  uint64_t ram_bytes;
 } moiety_model_params;
 
 MOIETY_API void moiety_model_params_defaults(moiety_model_params* params, size_t struct_size);
@@ -129,6 +133,7 @@ typedef struct moiety_model_info {
   uint64_t arena_bytes;        /* working memory of each session that runs */
   bool has_tokenizer;
   bool whole_prompts;          /* gates have capacities: a token's experts depend on its whole prompt, no part of it can be kept */
+  uint64_t expert_cache_bytes; /* with params.ram_bytes: what holds experts; 0: no budget, or no experts */
 } moiety_model_info;
 
 /* Any thread. */
@@ -178,6 +183,20 @@ typedef struct moiety_gate_statistics {
 /* MOIETY_INVALID_ARGUMENT unless the model was loaded with params.gate_statistics. Any thread. */
 MOIETY_API moiety_status moiety_model_gate_statistics(const moiety_model* model, moiety_gate_statistics* statistics,
                                                       moiety_error* error);
+
+/* Experts under params.ram_bytes, since the model was loaded. */
+typedef struct moiety_expert_statistics {
+  size_t struct_size; /* set by the caller */
+  int64_t experts;    /* of all layers; 0: no budget, or no experts */
+  int64_t slots;      /* of them that memory holds at a time */
+  int64_t uses;       /* experts that steps needed */
+  int64_t reads;      /* of these, those that were read from a file */
+  int64_t read_bytes;
+} moiety_expert_statistics;
+
+/* Any thread. */
+MOIETY_API moiety_status moiety_model_expert_statistics(const moiety_model* model, moiety_expert_statistics* statistics,
+                                                        moiety_error* error);
 
 /* ---- text ---------------------------------------------------------------------------------------------------- */
 

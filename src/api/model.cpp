@@ -51,6 +51,7 @@ ModelOptions model_options(const moiety_model_params& params) {
   options.key_type = cache_type(params.key_type, "key_type");
   options.value_type = cache_type(params.value_type, "value_type");
   options.gate = gate_options(params);
+  options.ram = params.ram_bytes;
   if (params.simd) options.simd = params.simd;
   if (params.vocabulary) options.vocabulary = params.vocabulary;
   if (params.backends) options.backends = parse_backends(params.backends);
@@ -62,9 +63,11 @@ ModelOptions model_options(const moiety_model_params& params) {
   return options;
 }
 
-std::unique_ptr<Model> load(const char* path, const moiety_model_params& params) {
+std::unique_ptr<Model> load(const char* path, const moiety_model_params& params, bool plan_only = false) {
   required(path, "path");
-  std::unique_ptr<Model> model = load_model(path, model_options(params));
+  ModelOptions options = model_options(params);
+  options.plan_only = plan_only;
+  std::unique_ptr<Model> model = load_model(path, options);
   // A forced target that nothing uses is a mistake to be told, not one to be found out later.
   const auto is_simd = [](const Backend* backend) { return backend->name() == "simd"; };
   if (params.simd && std::ranges::none_of(model->backends(), is_simd)) {
@@ -88,6 +91,15 @@ moiety_gate_statistics gate_statistics(const moiety_model& model) {
           s.balance_top[1], s.balance_bottom[1], s.unused[0], s.unused[1], s.gate_loss};
 }
 
+moiety_expert_statistics expert_statistics(const Model& model) {
+  const ExpertCache* cache = model.expert_cache();
+  if (!cache) return {};
+  const std::scoped_lock lock(model.step_mutex());
+  const ExpertCache::Counts& c = cache->counts();
+  const auto count = [](uint64_t n) { return static_cast<int64_t>(n); };
+  return {0, cache->experts(), cache->slots(), count(c.uses), count(c.reads), count(c.read_bytes)};
+}
+
 moiety_model_info model_info(const Model& model) {
   const Config& c = model.config();
   const MemoryUse memory = model.memory();
@@ -99,6 +111,7 @@ moiety_model_info model_info(const Model& model) {
   info.session_bytes = memory.kv_session, info.arena_bytes = memory.arena;
   info.has_tokenizer = model.tokenizer() != nullptr;
   info.whole_prompts = model.whole_groups();
+  info.expert_cache_bytes = memory.expert_cache;
   return info;
 }
 
@@ -178,7 +191,7 @@ moiety_status moiety_model_get_info(const moiety_model* model, moiety_model_info
 }
 
 moiety_status moiety_plan_memory(const char* path, const moiety_model_params* params, moiety_model_info* info, moiety_error* error) {
-  return guarded(error, [&] { write_result(info, model_info(*load(path, params_of(params))), "moiety_model_info"); });
+  return guarded(error, [&] { write_result(info, model_info(*load(path, params_of(params), true)), "moiety_model_info"); });
 }
 
 moiety_status moiety_model_text(const moiety_model* model, moiety_text which, char* text, size_t capacity, size_t* length,
@@ -205,4 +218,8 @@ moiety_status moiety_model_get_cost(const moiety_model* model, int32_t tokens, i
 
 moiety_status moiety_model_gate_statistics(const moiety_model* model, moiety_gate_statistics* statistics, moiety_error* error) {
   return guarded(error, [&] { write_result(statistics, gate_statistics(required(model, "model")), "moiety_gate_statistics"); });
+}
+
+moiety_status moiety_model_expert_statistics(const moiety_model* model, moiety_expert_statistics* statistics, moiety_error* error) {
+  return guarded(error, [&] { write_result(statistics, expert_statistics(*required(model, "model").model), "moiety_expert_statistics"); });
 }

@@ -30,6 +30,9 @@ struct KernelCall {
   std::byte* scratch = nullptr;  // scratch_bytes() of it, aligned to kAlignment
   Threads* threads = nullptr;
   int32_t node = -1;
+  // Experts run in parts where memory does not hold all of a step's: each call has the routing of some, in ascending
+  // order. The first one begins the sums, the last one completes the output; scratch stays as it is in between.
+  bool first = true, last = true;
 };
 
 // A kernel belongs to one node of one plan; run() is called by one thread at a time and spreads over call.threads.

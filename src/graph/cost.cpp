@@ -6,28 +6,11 @@
 namespace moiety {
 namespace {
 
-// Calls f(tensor) for the weights of a node outside expert banks.
-template <class F>
-void each_weight(const Op& op, const F& f) {
-  const auto give = [&](const Tensor& t) {
-    if (t) f(t);
-  };
-  std::visit(
-      [&](const auto& o) {
-        if constexpr (requires { o.table; }) give(o.table);
-        if constexpr (requires { o.weight; }) give(o.weight);
-        if constexpr (requires { o.bias; }) give(o.bias);
-        if constexpr (requires { o.sinks; }) give(o.sinks);
-        if constexpr (requires { o.selection_bias; }) give(o.selection_bias);
-      },
-      op);
-}
-
 template <class F>
 void each_expert_weight(const ExpertBank& bank, const F& f) {
   for (int e = 0; e < bank.size(); ++e) {
     const Expert& x = bank.expert(e);
-    for (const Tensor* t : {&x.gate, &x.up, &x.down, &x.gate_bias, &x.up_bias, &x.down_bias}) {
+    for (const Tensor* t : x.tensors()) {
       if (*t) f(*t);
     }
   }

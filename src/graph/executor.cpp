@@ -1,5 +1,6 @@
 #include "core/error.h"
 #include "graph/plan.h"
+#include "weights/expert_cache.h"
 
 namespace moiety {
 namespace {
@@ -66,6 +67,33 @@ void Executor::observe(const Observer& observer, const Plan& plan, size_t node, 
   memory->upload(device, copy.data(), bytes);
 }
 
+// Runs experts as many at a time as their cache holds. routing: the call's, replaced by that of each part.
+void Executor::run_in_parts(const Kernel& kernel, KernelCall& call, const ExpertBank& bank, Operand& routing,
+                            const CancelToken* cancel) {
+  const Routing all = routing.routing;
+  const auto slots = static_cast<size_t>(bank.cache()->slots());
+  part_.offsets.resize(static_cast<size_t>(all.experts) + 1);
+  for (int32_t e = 0; call.first || e < all.experts;) {
+    if (cancel && cancel->cancelled()) fail(Status::kCancelled, "cancelled among the experts of {}", bank.name());
+    part_.experts.clear();
+    const int32_t begin = all.offsets[e];
+    for (int32_t i = 0; i <= e; ++i) part_.offsets[static_cast<size_t>(i)] = 0;
+    for (; e < all.experts; ++e) {
+      if (all.offsets[e] < all.offsets[e + 1]) {
+        if (part_.experts.size() == slots) break;
+        part_.experts.push_back(e);
+      }
+      part_.offsets[static_cast<size_t>(e) + 1] = all.offsets[e + 1] - begin;
+    }
+    for (int32_t i = e + 1; i <= all.experts; ++i) part_.offsets[static_cast<size_t>(i)] = all.offsets[e] - begin;
+    bank.cache()->acquire(bank, part_.experts, threads_);
+    routing.routing = {all.experts, all.top_k, part_.offsets.data(), all.row + begin, all.slot + begin, all.weight + begin};
+    call.last = e == all.experts;
+    kernel.run(call);
+    call.first = false;
+  }
+}
+
 Tensor Executor::run(const Plan& plan, Batch& batch, const CancelToken* cancel, const Observer* observer) {
   if (batch.tokens() > plan.options().max_rows) {
     fail(Status::kInternal, "a step of {} rows in a plan for {}", batch.tokens(), plan.options().max_rows);
@@ -104,7 +132,9 @@ Tensor Executor::run(const Plan& plan, Batch& batch, const CancelToken* cancel, 
     call.scratch = arenas[memory] + plan.arenas()[memory].scratch_offset;
     call.threads = &threads_;
     call.node = static_cast<int32_t>(i);
-    planned.kernel->run(call);
+    const Experts* experts = std::get_if<Experts>(&node.op);
+    if (experts && experts->bank->cache()) run_in_parts(*planned.kernel, call, *experts->bank, inputs[1], cancel);
+    else planned.kernel->run(call);
     if (observer) observe(*observer, plan, i, call.output, rows_of(node));
   }
   for (const Transfer& t : plan.last_transfers()) transfer(t);

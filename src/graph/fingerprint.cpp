@@ -1,29 +1,46 @@
 #include "graph/fingerprint.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "core/hash.h"
+#include "weights/expert_cache.h"
 
 namespace moiety {
 namespace {
 
-// 64 bytes of the first, the middle and the last row.
-void add(Hash& hash, const Tensor& t) {
+// 64 bytes of the first, the middle and the last row. get(at, bytes) -> the bytes at an address.
+template <class Get>
+void add(Hash& hash, const Tensor& t, const Get& get) {
   hash.add(t.data != nullptr);
   if (!t) return;
   hash.add(t.dtype, t.rank);
   for (int i = 0; i < t.rank; ++i) hash.add(t.dim(i));
   const size_t bytes = dtype_bytes(t.dtype, t.cols()), sample = std::min<size_t>(bytes, 64);
   if (t.rows() == 0) return;
-  hash.add({t.row(0), sample});
-  hash.add({t.row(t.rows() / 2) + (bytes - sample) / 2, sample});
-  hash.add({t.row(t.rows() - 1) + bytes - sample, sample});
+  hash.add(get(t.row(0), sample));
+  hash.add(get(t.row(t.rows() / 2) + (bytes - sample) / 2, sample));
+  hash.add(get(t.row(t.rows() - 1) + bytes - sample, sample));
+}
+
+using Bytes = std::span<const std::byte>;
+void add(Hash& hash, const Tensor& t) {
+  add(hash, t, [](const std::byte* at, size_t bytes) { return Bytes(at, bytes); });
 }
 
 void add(Hash& hash, const ExpertBank& bank) {
+  std::array<std::byte, 64> sample;
   for (int e = 0; e < bank.size(); ++e) {
-    const Expert& x = bank.expert(e);
-    for (const Tensor* t : {&x.gate, &x.up, &x.down, &x.gate_bias, &x.up_bias, &x.down_bias}) add(hash, *t);
+    if (const ExpertCache* cache = bank.cache()) {  // sampled in the file: the mapping would bring whole experts in
+      const auto read = [&](const std::byte* at, size_t bytes) {
+        cache->read(at, std::span(sample).first(bytes));
+        return Bytes(sample.data(), bytes);
+      };
+      for (const Tensor* t : cache->stored(bank, e).tensors()) add(hash, *t, read);
+    } else {
+      for (const Tensor* t : bank.expert(e).tensors()) add(hash, *t);
+    }
   }
 }
 

@@ -41,6 +41,7 @@ class Graph {
  public:
   Value add(Node node);
   const std::vector<Node>& nodes() const { return nodes_; }
+  std::vector<Node>& nodes() { return nodes_; }  // for passes over the graph, before a plan is made of it
   const Node& node(Value v) const { return nodes_[static_cast<size_t>(v.node)]; }
   void set_kind(Value v, Kind kind) { nodes_[static_cast<size_t>(v.node)].kind = kind; }
   void set_extent(Value v, Extent extent) { nodes_[static_cast<size_t>(v.node)].extent = extent; }
@@ -50,6 +51,23 @@ class Graph {
  private:
   std::vector<Node> nodes_;
 };
+
+// Calls f(tensor) for the weights of an op (const Op& or Op&) outside expert banks.
+template <class O, class F>
+void each_weight(O& op, const F& f) {
+  const auto give = [&](auto& t) {
+    if (t) f(t);
+  };
+  std::visit(
+      [&](auto& o) {
+        if constexpr (requires { o.table; }) give(o.table);
+        if constexpr (requires { o.weight; }) give(o.weight);
+        if constexpr (requires { o.bias; }) give(o.bias);
+        if constexpr (requires { o.sinks; }) give(o.sinks);
+        if constexpr (requires { o.selection_bias; }) give(o.selection_bias);
+      },
+      op);
+}
 
 // Why an attention node does not fit its input or the cache (empty: it does).
 std::string attention_misfit(const Graph& graph, const Node& node, const Attention& op);

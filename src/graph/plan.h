@@ -65,7 +65,8 @@ size_t value_bytes(const Node& node, int64_t rows);
 using Observer = std::function<void(const Graph&, int32_t node, const Operand& output)>;
 
 // Runs one batch through a plan; returns the logits [N,V] (valid until the next run). Polls `cancel` before each node
-// and throws Error kCancelled. A row that failed is told in batch.status; the others are untouched by it.
+// and throws Error kCancelled; kIo if experts have to be read and can't. A row that failed is told in batch.status; the
+// others are untouched by it.
 class Executor {
  public:
   explicit Executor(Threads& threads) : threads_(threads) {}
@@ -84,10 +85,15 @@ class Executor {
     Buffer host;
   };
   std::vector<std::byte*> arenas_of(const Plan& plan);
+  void run_in_parts(const Kernel& kernel, KernelCall& call, const ExpertBank& bank, Operand& routing,
+                    const CancelToken* cancel);
   void observe(const Observer& observer, const Plan& plan, size_t node, const Operand& output, int64_t rows);
 
   Threads& threads_;
   std::vector<Arena> arenas_;
+  struct {
+    std::vector<int32_t> experts, offsets;
+  } part_;  // of a step's experts
 };
 
 }  // namespace moiety

@@ -61,6 +61,13 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     whole_groups_ |= route && needs_whole_groups(*route);
   }
   if (!banks_.empty() && find_architecture(c.architecture)->gate_options) gate_ = describe(options.gate);
+  if (options.ram > 0) {
+    for (const auto& backend : backends_) {
+      if (backend->memory()) fail(Status::kUnsupported, "a memory budget with the backend {}, which has memory of its own", backend->name());
+    }
+    budget_ = std::make_unique<MemoryBudget>(options.ram, source_.store);
+    budget_->hold_dense_weights(graph_, options.plan_only);
+  }
   poll(options, 0.6f);
 
   std::vector<int64_t> buckets;
@@ -79,6 +86,10 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     poll(options, 0.6f + 0.4f * static_cast<float>(i + 1) / static_cast<float>(buckets.size()));
   }
   if (!options.backends.empty()) expect_used(*backends_.front());
+  if (budget_) {
+    const MemoryUse use = memory();
+    expert_cache_ = budget_->expert_cache(banks_, use.kv_session, use.arena);
+  }
 }
 
 // A backend that was asked for by name runs something, or the model does not load.
@@ -113,6 +124,8 @@ MemoryUse Model::memory() const {
   use.mapped = source_.store.bytes(MemoryClass::kMapped);
   use.copied = source_.store.bytes(MemoryClass::kCopy);
   use.repacked = source_.store.bytes(MemoryClass::kRepacked);
+  if (budget_) use.mapped -= budget_->dense_bytes(), use.copied += budget_->dense_bytes();
+  if (expert_cache_) use.expert_cache = expert_cache_->bytes();
   const size_t values = static_cast<size_t>(context_) * static_cast<size_t>(graph_.state.layers) *
                         static_cast<size_t>(graph_.state.kv_heads) * static_cast<size_t>(graph_.state.head_dim);
   use.kv_session = values * (dtype_info(plan_options_.key_type).bytes + dtype_info(plan_options_.value_type).bytes);
@@ -172,6 +185,11 @@ std::string Model::effective_configuration() const {
   out += fmt::format("memory: mapped {}, copied {}, repacked {}, cache {} a session of {} tokens, arena {}\n",
                      megabytes(use.mapped), megabytes(use.copied), megabytes(use.repacked), megabytes(use.kv_session),
                      context_, megabytes(use.arena));
+  if (budget_) {
+    out += fmt::format("budget: {}", megabytes(budget_->bytes()));
+    if (expert_cache_) out += fmt::format(", {} of them hold {} of {} experts", megabytes(use.expert_cache), expert_cache_->slots(), expert_cache_->experts());
+    out += "\n";
+  }
   return out;
 }
 

@@ -11,6 +11,7 @@
 
 #include "graph/plan.h"
 #include "models/registry.h"
+#include "runtime/memory_budget.h"
 
 namespace moiety {
 
@@ -27,6 +28,10 @@ struct ModelOptions {
   ActivationPrecision activations = ActivationPrecision::kAuto;
   std::optional<DType> key_type{}, value_type{};  // f32 or f16; absent: f16, f32 when activations are f32
   GateOptions gate{};
+  // Bytes below which the resident memory of the process stays while one session runs, what it holds already included
+  // (runtime/memory_budget.h); 0: no limit, weights are used where they are mapped.
+  uint64_t ram = 0;
+  bool plan_only = false;  // to ask for memory() only: nothing of the weights is read, and no step may run
   // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
   std::function<bool(float)> progress{};
   const CancelToken* cancel = nullptr;
@@ -44,6 +49,7 @@ struct ModelSource {
 
 struct MemoryUse {
   size_t mapped = 0, copied = 0, repacked = 0;  // weights
+  size_t expert_cache = 0;                      // under a budget: what holds experts; 0: no budget
   size_t kv_session = 0;                        // reserved for each session; pages are touched on use
   size_t arena = 0;                             // of each scheduler
 };
@@ -84,6 +90,7 @@ class Model {
   std::mutex& step_mutex() const { return step_mutex_; }
 
   MemoryUse memory() const;
+  const ExpertCache* expert_cache() const { return expert_cache_.get(); }  // null: no budget, or no experts
   std::map<std::string, size_t> bytes_by_type() const;  // "q4_0" -> bytes of weights
   int64_t parameters() const;                           // values of all weights
   int64_t active_parameters() const;                    // of those that one token uses (graph/cost.h)
@@ -96,7 +103,9 @@ class Model {
   void expect_used(const Backend& backend) const;
 
   ModelSource source_;
+  std::unique_ptr<MemoryBudget> budget_;  // null: no limit
   Banks banks_;
+  std::unique_ptr<ExpertCache> expert_cache_;
   std::vector<std::unique_ptr<Backend>> backends_;
   std::unique_ptr<Threads> threads_;
   int context_ = 0;

@@ -1,5 +1,8 @@
 #include "weights/weight_store.h"
 
+#include <algorithm>
+#include <functional>
+
 #include "core/error.h"
 
 namespace moiety {
@@ -39,6 +42,20 @@ const Weight& WeightStore::require(std::string_view name) const {
   if (const Weight* weight = find(name)) return *weight;
   fail(Status::kFormat, "{}: tensor '{}' is missing", files_.empty() ? "model" : printable(files_.front()->name()),
        printable(name));
+}
+
+const MappedFile* WeightStore::file_of(const std::byte* at) const {
+  const auto holds = [&](const auto& file) {
+    return std::less_equal<>()(file->bytes().data(), at) && std::less<>()(at, file->bytes().data() + file->size());
+  };
+  const auto found = std::ranges::find_if(files_, holds);
+  return found == files_.end() ? nullptr : found->get();
+}
+
+void WeightStore::read(const std::byte* at, std::span<std::byte> out) const {
+  const MappedFile* file = file_of(at);
+  if (!file) fail(Status::kInternal, "an address outside the model's files was to be read");
+  file->read(static_cast<uint64_t>(at - file->bytes().data()), out);
 }
 
 size_t WeightStore::bytes(MemoryClass memory) const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -51,6 +52,10 @@ class WeightStore {
   bool contains(std::string_view name) const { return find(name) != nullptr; }
 
   size_t bytes(MemoryClass memory) const;
+  // True if `at` lies in a mapped file.
+  bool is_mapped(const std::byte* at) const { return file_of(at) != nullptr; }
+  // The bytes behind an address in a mapped file, read past the mapping (MappedFile::read). Throws Error kIo.
+  void read(const std::byte* at, std::span<std::byte> out) const;
   const std::vector<std::shared_ptr<MappedFile>>& files() const { return files_; }
   // In the order they were added.
   const std::vector<std::string>& names() const { return names_; }
@@ -61,6 +66,7 @@ class WeightStore {
     using is_transparent = void;
     size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
   };
+  const MappedFile* file_of(const std::byte* at) const;
   std::vector<std::shared_ptr<MappedFile>> files_;
   std::vector<Buffer> buffers_;
   std::unordered_map<std::string, Weight, Hash, std::equal_to<>> weights_;

@@ -110,6 +110,17 @@ static void ask_model(const moiety_model* model, const char* path) {
   EXPECT(info.parameters > info.active_parameters && info.active_parameters > 0 && info.mapped_bytes > 0);
   moiety_model_params params = params_of();
   EXPECT(moiety_plan_memory(path, &params, &planned, &error) == MOIETY_OK && planned.mapped_bytes == info.mapped_bytes);
+  moiety_model_params budget = params;
+  budget.ram_bytes = 1; /* and nothing is loaded */
+  EXPECT(fails(moiety_plan_memory(path, &budget, &planned, &error), MOIETY_OUT_OF_MEMORY, &error));
+  budget.ram_bytes = (uint64_t)4 << 30;
+  EXPECT(moiety_plan_memory(path, &budget, &planned, &error) == MOIETY_OK && planned.expert_cache_bytes > 0);
+  EXPECT(planned.mapped_bytes + planned.copied_bytes == info.mapped_bytes && planned.copied_bytes > 0);
+  moiety_expert_statistics experts;
+  memset(&experts, 0, sizeof experts);
+  EXPECT(fails(moiety_model_expert_statistics(model, &experts, &error), MOIETY_INVALID_ARGUMENT, &error)); /* no struct_size */
+  experts.struct_size = sizeof experts;
+  EXPECT(moiety_model_expert_statistics(model, &experts, &error) == MOIETY_OK && experts.experts == 0);
   struct { size_t struct_size; int32_t vocab; int32_t after; } old = {12, 0, 77}; /* an older, shorter header */
   EXPECT(moiety_model_get_info(model, (moiety_model_info*)&old, &error) == MOIETY_OK && old.vocab == info.vocab && old.after == 77);
   size_t length = 0;

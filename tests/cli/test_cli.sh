@@ -41,7 +41,7 @@ for command in run chat logits tokenize bench inspect explain diff convert; do
 done
 for command in run chat logits bench explain diff; do
   "$moiety" "$command" --help >"$tmp/out"
-  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --gate --gate-stats; do out_has "$flag"; done
+  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --ram --gate --gate-stats; do out_has "$flag"; done
 done
 
 # Gates: words, models that have no capacities, and dense ones that take no notice.
@@ -53,6 +53,18 @@ exits 0 run -m "$model" --tokens 1,2 --ids -n 1 --gate nodrop --gate-stats
 err_has 'overflow_expert1 0.000'
 exits 0 run -m "$golden/llama-f32" --tokens 1,2 --ids -n 1 --gate frac=0.05 --gate-stats
 err_has 'gates: none ran'
+
+# A memory budget: sizes, one that is too small, one for two models, and the same tokens where it holds.
+for ram in x 0 -1 5Q 1e30T ''; do exits 2 run -m "$model" --tokens 1 --ids --ram "$ram"; done
+exits 1 run -m "$model" --tokens 1 --ids --ram 1.5M
+err_has 'a memory budget of 1 MiB is too small, [0-9]* MiB is the least'
+exits 2 diff -m "$model" --tokens 1 --right reference --ram 1G
+exits 0 run -m "$model" --tokens 1,2,3 --ids -n 8 --temp 0
+cp "$tmp/out" "$tmp/free"
+exits 0 run -m "$model" --tokens 1,2,3 --ids -n 8 --temp 0 --ram 4G
+cmp -s "$tmp/out" "$tmp/free" || bad "other tokens under a budget"
+err_has 'budget: 4096.0 MiB'
+err_has 'Experts: .* uses were in memory'
 
 exits 1 run -m "$tmp/none" --tokens 1 --ids
 err_has "$tmp/none"

@@ -28,3 +28,21 @@ TEST_CASE("a regular file is mapped, anything else is refused") {
   CHECK_THROWS_AS(MappedFile{dir}, moiety::Error);
   std::filesystem::remove_all(dir);
 }
+
+TEST_CASE("bytes are read past the mapping") {
+  char path[] = "/tmp/moiety-test-XXXXXX";
+  const int fd = mkstemp(path);
+  REQUIRE(write(fd, "0123456789", 10) == 10);
+  close(fd);
+  const MappedFile file(path);
+  char out[4] = {};
+  file.read(3, std::as_writable_bytes(std::span(out, 3)));
+  CHECK(std::string(out) == "345");
+  CHECK_THROWS_AS(file.read(8, std::as_writable_bytes(std::span(out, 3))), moiety::Error);
+  file.release_pages();
+  CHECK(static_cast<char>(file.bytes()[9]) == '9');
+  std::filesystem::resize_file(path, 4);
+  CHECK_THROWS_AS(file.read(3, std::as_writable_bytes(std::span(out, 3))), moiety::Error);
+  std::filesystem::remove(path);
+  CHECK_THROWS_AS(file.read(0, std::as_writable_bytes(std::span(out, 1))), moiety::Error);
+}

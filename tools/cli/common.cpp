@@ -42,6 +42,22 @@ CLI::Validator number_from(double low, double high) {
   return {check, "", "number"};
 }
 
+CLI::Option* add_size(CLI::App& app, const std::string& name, uint64_t& bytes, const std::string& help) {
+  const auto parse = [](const std::string& text) -> std::optional<uint64_t> {
+    const size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+    std::string unit = text.substr(end);
+    if (unit.ends_with('B')) unit.pop_back();
+    const size_t power = unit.empty() ? 0 : std::string("KMGT").find(unit) + 1;
+    double value = 0;
+    if (unit.size() > 1 || (!unit.empty() && power == 0) || !CLI::detail::lexical_cast(text.substr(0, end), value)) return std::nullopt;
+    const double size = value * std::pow(1024.0, static_cast<double>(power));
+    return size >= 1 && size < 1e18 ? std::optional(static_cast<uint64_t>(size)) : std::nullopt;
+  };
+  const auto check = [=](const std::string& text) { return parse(text) ? "" : "expected a number with K, M, G or T, got '" + text + "'"; };
+  return app.add_option_function<std::string>(name, [=, &bytes](const std::string& text) { bytes = *parse(text); }, help)
+      ->check(CLI::Validator(check, "", "size"))->type_name("SIZE");
+}
+
 void GateFlags::add(CLI::App& app) {
   const auto known = [](const std::string& gate) {
     double fraction = 0;
@@ -74,6 +90,7 @@ void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   app.add_option("--ctv,--cache-type-v", value_type, "Type of the cached values (-ctv)")->check(CLI::IsMember({"f32", "f16"}));
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")
       ->check(CLI::IsMember({"auto", "f32"}))->capture_default_str();
+  add_size(app, "--ram", ram, "Resident memory stays below it, 2G: experts are read when they are needed and leave by use; default: no limit");
   gate.add(app);
 }
 
@@ -90,6 +107,7 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
   p.gate_normalise = gate.normalise.empty() ? nullptr : gate.normalise.c_str();
   p.gate_seed = gate.seed, p.gate_priority = gate.priority, p.gate_pad_mask = gate.pad_mask;
   p.gate_statistics = gate.statistics;
+  p.ram_bytes = ram;
   return p;
 }
 
@@ -201,6 +219,16 @@ std::vector<int32_t> parse_ids(const std::string& list) {
     if (next == end) return ids;
     at = next + 1;
   }
+}
+
+void print_expert_statistics(const moiety_model* model) {
+  moiety_expert_statistics s{};
+  s.struct_size = sizeof s;
+  call([&](moiety_error* e) { return moiety_model_expert_statistics(model, &s, e); });
+  if (s.uses == 0) return;
+  std::fprintf(stderr, "[ Experts: %.1f %% of %lld uses were in memory, which holds %lld of %lld; %.1f MiB read ]\n",
+               100 * static_cast<double>(s.uses - s.reads) / static_cast<double>(s.uses), static_cast<long long>(s.uses),
+               static_cast<long long>(s.slots), static_cast<long long>(s.experts), static_cast<double>(s.read_bytes) / (1 << 20));
 }
 
 void print_gate_statistics(const ModelFlags& flags, const moiety_model* model) {

@@ -27,11 +27,12 @@ struct GateFlags {
   void add(CLI::App& app);
 };
 
-// -m -t -c -b -ub -ctk -ctv --activations --gate..
+// -m -t -c -b -ub -ctk -ctv --activations --ram --gate..
 struct ModelFlags {
   std::string path, bpe;
   int threads = 0, context = 0, batch = 2048, ubatch = 512;
   std::string key_type, value_type, activations = "auto";
+  uint64_t ram = 0;
   GateFlags gate;
 
   void add(CLI::App& app, bool model_required = true, bool threads_list = false);
@@ -40,6 +41,9 @@ struct ModelFlags {
 
 // A number from low to high. (CLI11's own let NaN pass, and print limits of 300 digits.)
 CLI::Validator number_from(double low, double high = HUGE_VAL);
+
+// An option for a number of bytes: 500M, 1.5G, 4096.
+CLI::Option* add_size(CLI::App& app, const std::string& name, uint64_t& bytes, const std::string& help);
 
 struct SamplingFlags {
   float temperature = 0.8f, top_p = 0.95f, min_p = 0.05f, repeat_penalty = 1;
@@ -72,6 +76,7 @@ std::string shipped_templates();                  // templates/choices.json, fou
 std::string read_file(const std::string& path);   // every byte; "-": stdin
 std::vector<int32_t> parse_ids(const std::string& list);  // "1,2,3"
 void print_timings(const moiety_generate_result& result);
+void print_expert_statistics(const moiety_model* model);  // under --ram, to stderr
 void print_gate_statistics(const ModelFlags& flags, const moiety_model* model);  // with --gate-stats, to stderr
 
 // The commands. Each adds itself to the application and leaves what to run in `action`; it returns the exit code.

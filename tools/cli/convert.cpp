@@ -1,7 +1,6 @@
 // moiety convert: a fairseq checkpoint becomes a hub-style folder or GGUF.
 #include "runtime/convert.h"
 
-#include <cmath>
 #include <cstdio>
 
 #include "convert.h"
@@ -14,32 +13,15 @@ namespace cli {
 namespace {
 
 struct ConvertFlags {
-  std::string model, bpe, output, shard_size = "5G";
+  std::string model, bpe, output;
+  uint64_t shard_size = uint64_t{5} << 30;
 };
-
-// "500M", "5G", "4096": bytes.
-uint64_t parse_size(const std::string& text) {
-  size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    throw UsageError("--shard-size: expected a number with K, M, G or T, got '" + text + "'");
-  }
-  std::string unit = text.substr(end);
-  if (unit.ends_with('B')) unit.pop_back();
-  const size_t power = unit.empty() ? 0 : std::string("KMGT").find(unit) + 1;
-  const double bytes = value * std::pow(1024.0, static_cast<double>(power));
-  if (unit.size() > 1 || (!unit.empty() && power == 0) || !(bytes >= 1 && bytes < 1e18))
-    throw UsageError("--shard-size: expected a number with K, M, G or T, got '" + text + "'");
-  return static_cast<uint64_t>(bytes);
-}
 
 int run(const ConvertFlags& flags) {
   Interrupt interrupt;
   Progress progress("converting");
   moiety::ConvertOptions options;
-  options.shard_bytes = parse_size(flags.shard_size);
+  options.shard_bytes = flags.shard_size;
   options.progress = [&](double done) { progress.show(done); };
   options.cancel = cancel_token(interrupt);
   const moiety::ModelSource source = moiety::read_model(flags.model, flags.bpe);
@@ -67,7 +49,7 @@ void add_convert(CLI::App& app, Action& action) {
   command->add_option("-m,--model", flags->model, "fairseq checkpoint X.pt, or what was converted from one")->required();
   command->add_option("--bpe", flags->bpe, "Folder with dict.txt, encoder.json and vocab.bpe");
   command->add_option("-o,--output", flags->output, "NAME.gguf, or a folder; run again, it goes on where it was stopped")->required();
-  command->add_option("--shard-size", flags->shard_size, "Weights in one file, at most: 500M, 5G")->capture_default_str();
+  add_size(*command, "--shard-size", flags->shard_size, "Weights in one file, at most: 500M, 5G")->default_str("5G");
   command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
 }
 

@@ -22,6 +22,7 @@ struct DiffFlags {
 moiety::ModelOptions options_of(const DiffFlags& flags, const std::string& backends, const std::string& simd) {
   const auto type = [](const std::string& name) { return name.empty() ? std::nullopt : moiety::dtype_from_name(name); };
   moiety::ModelOptions options;
+  if (flags.model.ram > 0) throw UsageError("--ram: diff holds two models at a time, a budget is for one");
   // A node that the named backend refuses is the reference's, on that side only.
   options.backends = moiety::parse_backends(backends == "reference" ? backends : backends + ",reference");
   options.simd = simd, options.vocabulary = flags.model.bpe;

@@ -130,6 +130,7 @@ int run(RunFlags& flags, const Environment& environment) {
   check(status, error);
   check(printer.error.status, printer.error);
   print_timings(result);
+  print_expert_statistics(model.get());
   print_gate_statistics(flags.model, model.get());
   cache.save();
   if (result.stop == MOIETY_STOP_CONTEXT) std::fprintf(stderr, "stopped: the context of %d tokens is full\n", moiety_session_context(session.get()));

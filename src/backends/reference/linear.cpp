@@ -148,13 +148,13 @@ Offer offer(const Experts& op, const Context& context) {
     const Routing& routing = call.inputs[1].routing;
     const int64_t rows = call.output.tensor.rows();
     const ExpertScratch scratch_rows(call.scratch, rows, width, hidden);
-    std::fill(scratch_rows.sums, scratch_rows.sums + rows * width, 0.0);
+    if (call.first) std::fill(scratch_rows.sums, scratch_rows.sums + rows * width, 0.0);
     for (int e = 0; e < routing.experts; ++e) {
       const int32_t begin = routing.offsets[e], end = routing.offsets[e + 1];
       if (begin < end)
         add_expert(call, op, op.bank->expert(e), scratch_rows, std::max(width, hidden), begin, end);
     }
-    for (int64_t r = 0; r < rows; ++r)
+    for (int64_t r = 0; call.last && r < rows; ++r)
       for (int64_t i = 0; i < width; ++i)
         row_of(call.output.tensor, r)[i] = static_cast<float>(scratch_rows.sums[r * width + i]);
   };
