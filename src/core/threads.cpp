@@ -13,15 +13,16 @@ std::unique_ptr<Threads> make_threads(std::string_view kind, int size) {
   }
   if (size == 0) size = default_threads();
   if (kind == "tbb") return make_tbb_threads(size);
+  if (kind == "team") return make_team_threads(size);
   if (kind == "serial") return make_serial_threads();
   if (kind == "openmp") {
 #ifdef MOIETY_OPENMP
     return make_openmp_threads(size);
 #else
-    fail(Status::kUnsupported, "threads: this build has no OpenMP (the compiler had none); use tbb or serial");
+    fail(Status::kUnsupported, "threads: this build has no OpenMP (the compiler had none); use tbb, team or serial");
 #endif
   }
-  fail(Status::kInvalidArgument, "threads: expected tbb, openmp or serial, got '{}'", printable(kind));
+  fail(Status::kInvalidArgument, "threads: expected tbb, team, openmp or serial, got '{}'", printable(kind));
 }
 
 int default_threads() { return cpu_limits().threads(); }

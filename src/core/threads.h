@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moiety {
 
@@ -22,10 +23,16 @@ class TaskRef {
   void (*call_)(const void*, int64_t, int);
 };
 
+// Ranges that it took from others, and the time between its tasks (and between runs, within a step).
+struct WorkerCounts {
+  uint64_t steals = 0;
+  double idle_seconds = 0;
+};
+
 class Threads {
  public:
   virtual ~Threads() = default;
-  virtual const char* name() const = 0;  // "tbb", "openmp", "serial"
+  virtual const char* name() const = 0;  // "tbb", "team", "openmp", "serial"
   int size() const { return size_; }
 
   // Runs tasks 0..count-1, each exactly once, on up to size() workers; returns when all are done. `worker` is in
@@ -34,6 +41,13 @@ class Threads {
   virtual void run(int64_t count, int64_t grain, TaskRef task) = 0;
   void run(int64_t count, TaskRef task) { run(count, 1, task); }
 
+  // Around runs that follow each other closely, those of a step: the workers may wait for them spinning.
+  virtual void enter() {}
+  virtual void leave() {}
+
+  // Of each worker since the start, where the pool counts: "team" does.
+  virtual std::vector<WorkerCounts> counts() const { return {}; }
+
  protected:
   explicit Threads(int size) : size_(size) {}
 
@@ -41,7 +55,7 @@ class Threads {
   int size_;
 };
 
-// kind: "tbb" (the default), "openmp" or "serial"; size 0 means default_threads().
+// kind: "tbb", "team", "openmp" or "serial"; size 0 means default_threads().
 std::unique_ptr<Threads> make_threads(std::string_view kind, int size);
 
 // min(affinity mask, cgroup CPU quota rounded up, physical cores).

@@ -28,6 +28,7 @@ struct RunOrder {
 };
 
 std::unique_ptr<Threads> make_tbb_threads(int size);
+std::unique_ptr<Threads> make_team_threads(int size);
 std::unique_ptr<Threads> make_serial_threads();
 std::unique_ptr<Threads> make_openmp_threads(int size);  // defined only where MOIETY_OPENMP is
 

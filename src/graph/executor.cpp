@@ -99,6 +99,11 @@ Tensor Executor::run(const Plan& plan, Batch& batch, const CancelToken* cancel, 
     fail(Status::kInternal, "a step of {} rows in a plan for {}", batch.tokens(), plan.options().max_rows);
   }
   const std::vector<std::byte*> arenas = arenas_of(plan);
+  struct Together {  // until the step's end
+    explicit Together(Threads& threads) : threads(threads) { threads.enter(); }
+    ~Together() { threads.leave(); }
+    Threads& threads;
+  } const together(threads_);
   batch.status.assign(batch.ids.size(), RowStatus{});
 
   const Graph& graph = plan.graph();

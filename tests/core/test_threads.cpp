@@ -14,7 +14,7 @@ using namespace moiety;
 namespace {
 
 std::vector<std::string> kinds() {
-  std::vector<std::string> out{"tbb", "serial"};
+  std::vector<std::string> out{"tbb", "team", "serial"};
   try {
     make_threads("openmp", 1);
     out.push_back("openmp");

@@ -74,7 +74,7 @@ done
 private Eigen src/backends/reference
 private hwy simd
 private 'oneapi/dnnl|dnnl' src/backends/onednn
-private 'tbb|oneapi/tbb' src/core/threads_tbb.cpp
+private 'tbb|oneapi/tbb' src/core/threads_tbb.cpp src/core/threads_team.cpp
 private pcre2 src/text/regex
 private utf8proc src/text
 private zlib formats/zip_directory.cpp

@@ -1,0 +1,237 @@
+// The team: threads of oneTBB that stay together for a whole step. A run costs them some cache lines instead of waking
+// and joining, which a step of decoding pays 150 times. Each worker has a range of tasks of its own, takes from its front,
+// and steals the back half of another's when it is empty; between runs workers spin for a while, then sleep.
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "core/threads_impl.h"
+
+namespace moiety {
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Tasks [begin, end) of one worker, in one word.
+struct Range {
+  uint32_t begin = 0, end = 0;
+  static Range of(uint64_t word) { return {static_cast<uint32_t>(word >> 32), static_cast<uint32_t>(word)}; }
+  uint64_t word() const { return uint64_t{begin} << 32 | end; }
+  bool empty() const { return begin >= end; }
+};
+
+using Clock = std::chrono::steady_clock;
+
+struct alignas(128) Worker {  // a line of its own, and the one that is fetched with it
+  std::atomic<uint64_t> range{0};
+  std::atomic<int64_t> done{0};     // chunks of this job
+  std::atomic<bool> member{false};  // its task waits for a thread, or runs
+  uint64_t steals = 0;
+  Clock::duration idle{};
+};
+
+// What the members share; it lives as long as the last of their tasks.
+class Team {
+ public:
+  explicit Team(int size) : size_(size), workers_(std::make_unique<Worker[]>(static_cast<size_t>(size))) {}
+
+  bool together() const { return together_.load(std::memory_order_relaxed); }
+
+  // Brings the members together: each is a task of the arena. One that gets no thread is not waited for.
+  static void enter(const std::shared_ptr<Team>& team, tbb::task_arena& arena) {
+    team->together_.store(true);
+    for (int w = 1; w < team->size_; ++w) {
+      if (!team->worker(w).member.exchange(true)) arena.enqueue([team, w] { team->stay(w); });
+    }
+  }
+
+  void leave() {
+    together_.store(false);
+    epoch_.fetch_add(2);  // wakes who sleeps; no job
+    epoch_.notify_all();
+    while (present_.load() > 0) relax();
+  }
+
+  // Epochs are odd while a job runs. Who works on one is inside; none is made before all are out again.
+  void share(int64_t count, int64_t grain, int64_t chunks, const TaskRef& task) {
+    RunOrder order;
+    job_ = {&task, &order, count, grain};
+    for (int w = 0; w < size_; ++w) {
+      const auto at = [&](int i) { return static_cast<uint32_t>(chunks * i / size_); };
+      worker(w).done.store(0, std::memory_order_relaxed);
+      worker(w).range.store(Range{at(w), at(w + 1)}.word(), std::memory_order_relaxed);
+    }
+    epoch_.fetch_add(1);
+    if (asleep_.load() > 0) epoch_.notify_all();
+    take_part(0);
+    const auto start = Clock::now();
+    for (int spins = 0; done() != chunks; ++spins) spins < kSpins ? relax() : std::this_thread::yield();
+    worker(0).idle += Clock::now() - start;
+    epoch_.fetch_add(1);
+    while (inside_.load() > 0) relax();
+  }
+
+  std::vector<WorkerCounts> counts() const {
+    std::vector<WorkerCounts> counts;
+    for (int w = 0; w < size_; ++w) counts.push_back({worker(w).steals, std::chrono::duration<double>(worker(w).idle).count()});
+    return counts;
+  }
+
+ private:
+  struct Job {
+    const TaskRef* task = nullptr;
+    RunOrder* order = nullptr;
+    int64_t count = 0, grain = 1;
+  };
+  Worker& worker(int w) const { return workers_[static_cast<size_t>(w)]; }
+
+  int64_t done() const {
+    int64_t sum = 0;
+    for (int w = 0; w < size_; ++w) sum += worker(w).done.load(std::memory_order_acquire);
+    return sum;
+  }
+
+  // A member's life: a step's jobs, until the team parts.
+  void stay(int self) {
+    present_.fetch_add(1);
+    uint64_t seen = 0;
+    auto idle = Clock::now();
+    for (int spins = 0; together_.load();) {
+      const uint64_t epoch = epoch_.load();
+      if (epoch % 2 == 0 || epoch == seen) {
+        if (++spins < kSpins) relax();
+        else sleep(epoch);
+        continue;
+      }
+      inside_.fetch_add(1);
+      if (epoch_.load() == epoch) {
+        worker(self).idle += Clock::now() - idle;
+        take_part(self);
+        idle = Clock::now();
+      }
+      inside_.fetch_sub(1);
+      seen = epoch, spins = 0;
+    }
+    worker(self).member.store(false);
+    present_.fetch_sub(1);
+  }
+
+  void sleep(uint64_t epoch) {
+    asleep_.fetch_add(1);
+    if (together_.load()) epoch_.wait(epoch);
+    asleep_.fetch_sub(1);
+  }
+
+  void take_part(int self) {
+    job_.order->begin_tasks();
+    Worker& own = worker(self);
+    int64_t done = 0;
+    do {
+      for (uint32_t chunk; pop(own, chunk); ++done) {
+        const int64_t begin = chunk * job_.grain, end = std::min(job_.count, begin + job_.grain);
+        for (int64_t i = begin; i < end; ++i) (*job_.task)(i, self);
+      }
+    } while (steal(self));
+    job_.order->end_tasks();
+    own.done.fetch_add(done, std::memory_order_release);
+  }
+
+  static bool pop(Worker& worker, uint32_t& chunk) {
+    uint64_t word = worker.range.load(std::memory_order_relaxed);
+    for (;;) {
+      Range range = Range::of(word);
+      if (range.empty()) return false;
+      chunk = range.begin++;
+      if (worker.range.compare_exchange_weak(word, range.word(), std::memory_order_relaxed)) return true;
+    }
+  }
+
+  // Moves the back half of the fullest range into the worker's own, which is empty; false when nobody has any left.
+  bool steal(int self) {
+    for (;;) {
+      Worker* victim = nullptr;
+      uint64_t word = 0;
+      uint32_t most = 0;
+      for (int w = 0; w < size_; ++w) {
+        Worker& other = worker(w);
+        const uint64_t candidate = other.range.load(std::memory_order_relaxed);
+        const Range range = Range::of(candidate);
+        if (w == self || range.empty() || range.end - range.begin <= most) continue;
+        victim = &other, word = candidate, most = range.end - range.begin;
+      }
+      if (!victim) return false;
+      Range range = Range::of(word);
+      const uint32_t middle = range.begin + (range.end - range.begin) / 2;
+      if (!victim->range.compare_exchange_strong(word, Range{range.begin, middle}.word(), std::memory_order_relaxed)) continue;
+      worker(self).range.store(Range{middle, range.end}.word(), std::memory_order_relaxed);
+      ++worker(self).steals;
+      return true;
+    }
+  }
+
+  static constexpr int kSpins = 20'000;  // about a millisecond: longer than what a step does on one thread
+  const int size_;
+  std::unique_ptr<Worker[]> workers_;
+  alignas(128) std::atomic<uint64_t> epoch_{0};
+  alignas(128) std::atomic<int> inside_{0}, asleep_{0}, present_{0};
+  std::atomic<bool> together_{false};
+  Job job_;
+};
+
+class TeamThreads final : public Threads {
+ public:
+  explicit TeamThreads(int size) : Threads(size), team_(std::make_shared<Team>(size)), arena_(size, 1) {
+    // oneTBB starts no more threads than the machine has unless it is told to.
+    if (size > tbb::info::default_concurrency())
+      limit_.emplace(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(size));
+  }
+  ~TeamThreads() override { leave(); }
+  const char* name() const override { return "team"; }
+
+  void enter() override {
+    if (size() > 1 && !team_->together()) Team::enter(team_, arena_);
+  }
+  void leave() override {
+    if (team_->together()) team_->leave();
+  }
+
+  void run(int64_t count, int64_t grain, TaskRef task) override {
+    grain = std::max<int64_t>(grain, 1);
+    const int64_t chunks = (count + grain - 1) / grain;
+    if (size() == 1 || chunks <= 1 || chunks > INT32_MAX) {
+      for (int64_t i = 0; i < count; ++i) task(i, 0);
+      return;
+    }
+    const bool alone = !team_->together();
+    if (alone) enter();
+    team_->share(count, grain, chunks, task);
+    if (alone) leave();
+  }
+
+  std::vector<WorkerCounts> counts() const override { return team_->counts(); }
+
+ private:
+  std::shared_ptr<Team> team_;
+  std::optional<tbb::global_control> limit_;
+  tbb::task_arena arena_;
+};
+
+}  // namespace
+
+std::unique_ptr<Threads> make_team_threads(int size) { return std::make_unique<TeamThreads>(size); }
+
+}  // namespace moiety
