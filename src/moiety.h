@@ -85,7 +85,7 @@ typedef struct moiety_model_params {
   moiety_type value_type;
   const char* simd;           /* a SIMD target by name, "avx2"; NULL: the best that the CPU has */
   const char* backends;       /* in order, "simd,reference"; NULL: the default list */
-  const char* thread_pool;    /* "tbb", "openmp", "serial"; NULL: tbb */
+  const char* thread_pool;    /* "team" (threads of oneTBB that stay together for a step), "tbb", "openmp", "serial"; NULL: team */
   /* Told what part of the load is done, 0 to 1, on the loading thread; false cancels the load (MOIETY_CANCELLED). */
   bool (*progress)(float done, void* user_data);
   void* progress_data;

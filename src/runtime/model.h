@@ -21,7 +21,7 @@ struct ModelOptions {
   std::vector<std::string> backends{};  // in order, the first must run something; empty: the default list
   std::string vocabulary{};             // a folder with a fairseq model's dict.txt, encoder.json, vocab.bpe; may be empty
   std::string simd{};                   // a SIMD level's name; empty: the best that the CPU has
-  std::string thread_pool = "tbb";
+  std::string thread_pool = "team";
   int threads = 0;         // 0: default_threads()
   int context = 0;         // tokens of a session; 0: the model's own (LongRoPE: its original one)
   int64_t max_rows = 512;  // rows of one step (-ub)

@@ -61,7 +61,7 @@ void in_threads(const F& body) {
 }  // namespace
 
 TEST_CASE("sessions of one model run in many threads and draw what they draw alone") {
-  for (const char* pool : {"tbb", "openmp", "serial"}) {
+  for (const char* pool : {"team", "tbb", "openmp", "serial"}) {
     CAPTURE(std::string(pool));
     moiety_model* model = load("/tests/golden/olmoe-f32", pool);
     std::vector<std::vector<int32_t>> expected, found(kThreads);

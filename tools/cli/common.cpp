@@ -82,6 +82,8 @@ void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   if (!threads_list) {
     app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(number_from(0, 4096));
   }
+  app.add_option("--pool", pool, "The pool of threads: team: they stay together for a step; tbb: oneTBB's tasks")
+      ->check(CLI::IsMember({"team", "tbb", "openmp", "serial"}))->capture_default_str();
   app.add_option("--bpe", bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   app.add_option("-c,--ctx-size", context, "Context in tokens; 0: the model's")->check(number_from(0));
   app.add_option("-b,--batch-size", batch, "Most tokens in one batch; a step computes the smaller of -b and -ub")->check(number_from(1))->capture_default_str();
@@ -108,6 +110,7 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
   p.gate_seed = gate.seed, p.gate_priority = gate.priority, p.gate_pad_mask = gate.pad_mask;
   p.gate_statistics = gate.statistics;
   p.ram_bytes = ram;
+  p.thread_pool = pool.c_str();
   return p;
 }
 

@@ -27,11 +27,11 @@ struct GateFlags {
   void add(CLI::App& app);
 };
 
-// -m -t -c -b -ub -ctk -ctv --activations --ram --gate..
+// -m -t --pool -c -b -ub -ctk -ctv --activations --ram --gate..
 struct ModelFlags {
   std::string path, bpe;
   int threads = 0, context = 0, batch = 2048, ubatch = 512;
-  std::string key_type, value_type, activations = "auto";
+  std::string key_type, value_type, activations = "auto", pool = "team";
   uint64_t ram = 0;
   GateFlags gate;
 

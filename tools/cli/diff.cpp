@@ -26,7 +26,7 @@ moiety::ModelOptions options_of(const DiffFlags& flags, const std::string& backe
   // A node that the named backend refuses is the reference's, on that side only.
   options.backends = moiety::parse_backends(backends == "reference" ? backends : backends + ",reference");
   options.simd = simd, options.vocabulary = flags.model.bpe;
-  options.threads = flags.model.threads, options.context = flags.model.context;
+  options.thread_pool = flags.model.pool, options.threads = flags.model.threads, options.context = flags.model.context;
   options.max_rows = std::min(flags.model.batch, flags.model.ubatch);
   options.activations = flags.model.activations == "f32" ? moiety::ActivationPrecision::kF32 : moiety::ActivationPrecision::kAuto;
   options.key_type = type(flags.model.key_type), options.value_type = type(flags.model.value_type);
