@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/cpu_info.h"
@@ -83,8 +84,52 @@ TEST_CASE("pools use more than one thread, also beyond the machine's own number"
   }
 }
 
+TEST_CASE("a team that meets and parts often, two of them side by side: no task is lost or run twice") {
+  const auto work = [](int size, int64_t& wrong) {
+    const auto threads = make_threads("team", size);
+    std::vector<std::atomic<int>> runs(61);
+    for (int step = 0; step < 300; ++step) {
+      if (step % 3) threads->enter();
+      for (int run = 0; run < 5; ++run) {
+        for (auto& n : runs) n = 0;
+        const int64_t count = 1 + (step * 5 + run) % 61;
+        threads->run(count, 1 + run % 2, [&](int64_t task, int) { ++runs[static_cast<size_t>(task)]; });
+        for (int64_t i = 0; i < 61; ++i) wrong += runs[static_cast<size_t>(i)] != (i < count ? 1 : 0);
+      }
+      threads->leave();
+    }
+  };
+  int64_t wrong_here = 0, wrong_there = 0;
+  std::thread other([&] { work(3, wrong_there); });
+  work(2, wrong_here);
+  other.join();
+  CHECK(wrong_here == 0);
+  CHECK(wrong_there == 0);
+}
+
+TEST_CASE("who has nothing left to do steals") {
+  const auto threads = make_threads("team", 2);
+  threads->enter();
+  std::atomic<int> by_other{0};
+  for (int round = 0; round < 50 && by_other == 0; ++round) {
+    // The first worker's own half is tasks that end when the other worker has taken one of them, or after a while.
+    threads->run(8, [&](int64_t task, int worker) {
+      if (task >= 4) return;
+      if (worker == 1) ++by_other;
+      for (int spins = 0; by_other == 0 && spins < 20'000'000; ++spins) {
+      }
+    });
+  }
+  threads->leave();
+  CHECK(by_other > 0);
+  const std::vector<WorkerCounts> counts = threads->counts();
+  REQUIRE(counts.size() == 2);
+  CHECK(counts[1].steals > 0);
+  CHECK(make_threads("tbb", 2)->counts().empty());
+}
+
 TEST_CASE("unknown kinds and impossible sizes are errors") {
-  CHECK_THROWS_WITH_AS(make_threads("fibres", 1), "threads: expected tbb, openmp or serial, got 'fibres'", Error);
+  CHECK_THROWS_WITH_AS(make_threads("fibres", 1), "threads: expected tbb, team, openmp or serial, got 'fibres'", Error);
   CHECK_THROWS_AS(make_threads("tbb", -1), Error);
   CHECK_THROWS_AS(make_threads("tbb", 100000), Error);
   CHECK(make_threads("tbb", 0)->size() == default_threads());
