@@ -192,7 +192,12 @@ int main(int argc, char** argv) {
   app.add_option("-t,--type", kind, "q4_0, q8_0, q4_k_m, f16 (GGUF) or bf16 (Hugging Face folder)")
       ->check(CLI::IsMember({"q4_0", "q8_0", "q4_k_m", "f16", "bf16"}));
   app.add_option("-o,--output", output, "file, or folder for bf16")->required();
-  app.add_option("--layers", shape.layers, "layers (16)")->check(CLI::Range(1, 16));
+  app.add_option("--layers", shape.layers, "layers")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--width", shape.width, "width")->check(CLI::Range(256, 16384))->capture_default_str();
+  app.add_option("--experts", shape.experts, "experts a layer")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--active", shape.active, "of them at work on a token")->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--expert-width", shape.expert_width, "width of an expert")->check(CLI::Range(256, 32768))->capture_default_str();
+  app.add_option("--context", shape.context, "context")->check(CLI::Range(64, 1 << 20))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
     if (kind == "bf16") write_folder(output, shape);

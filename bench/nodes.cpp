@@ -1,5 +1,6 @@
-// bench_nodes: where the time of a step goes: each kind of node, its share of the time, the bytes of weights and the
-// operations it gets through, and how far that is from what the machine can do (probed before and after).
+// bench_nodes: where the time of a step goes: each kind of node, its share of the time, the bytes (weights; keys and
+// values of attention) and the operations it gets through, and how far that is from what the machine can do, probed
+// before and after. With -d N after N tokens.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -35,10 +36,20 @@ std::string kind_of(const Node& node) {
   return fmt::format("{} ({})", part, op_name(node.op));
 }
 
+// Of the cache that attention reads for a step.
+double kv_bytes(const Model& model, const Node& node, int64_t position) {
+  const Attention* attention = std::get_if<Attention>(&node.op);
+  if (!attention) return 0;
+  const auto seen = static_cast<double>(attention->window > 0 ? std::min<int64_t>(position, attention->window) : position);
+  const PlanOptions& options = model.plan_options();
+  return seen * attention->kv_heads * attention->head_dim *
+         static_cast<double>(dtype_info(options.key_type).bytes + dtype_info(options.value_type).bytes);
+}
+
 void print(const std::map<std::string, Sum>& sums, double total, int steps, double bandwidth, double peak) {
   std::vector<std::pair<std::string, Sum>> rows(sums.begin(), sums.end());
   std::ranges::sort(rows, std::greater(), [](const auto& row) { return row.second.seconds; });
-  fmt::print("| nodes | of the time | ms a step | us a call | GB/s of weights | of the read bandwidth | Gop/s | of the peak |\n");
+  fmt::print("| nodes | of the time | ms a step | us a call | GB/s | of the read bandwidth | Gop/s | of the peak |\n");
   fmt::print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
   Sum all;
   const auto line = [&](const std::string& name, const Sum& s) {
@@ -79,7 +90,7 @@ int measure(const Options& o) {
     Sum& sum = sums[kind_of(node)];
     const double seconds = std::chrono::duration<double>(now - last).count();
     const Cost cost = node_cost(graph, node, node.extent == Extent::kWanted ? 1 : o.rows, position);
-    sum.seconds += seconds, sum.bytes += cost.weight_bytes, sum.flops += cost.flops, ++sum.calls;
+    sum.seconds += seconds, sum.bytes += cost.weight_bytes + kv_bytes(*model, node, position), sum.flops += cost.flops, ++sum.calls;
     total += seconds;
     last = Clock::now();
   });

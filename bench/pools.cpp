@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/static_split.h"
 #include "core/error.h"
 #include "core/threads.h"
 
@@ -23,24 +24,6 @@ void work(double seconds) {
   for (const auto start = Clock::now(); seconds_since(start) < seconds;) {
   }
 }
-
-// A plain split in equal parts, one a worker, without stealing: what the others have to beat when work is skewed.
-class Static final : public Threads {
- public:
-  explicit Static(Threads& pool) : Threads(pool.size()), pool_(pool) {}
-  const char* name() const override { return "static split"; }
-  void enter() override { pool_.enter(); }
-  void leave() override { pool_.leave(); }
-  void run(int64_t count, int64_t, TaskRef task) override {
-    const auto part = [&](int64_t w, int worker) {
-      for (int64_t i = count * w / size(); i < count * (w + 1) / size(); ++i) task(i, worker);
-    };
-    pool_.run(size(), 1, part);
-  }
-
- private:
-  Threads& pool_;
-};
 
 double median(std::vector<double> values) {
   std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
@@ -121,6 +104,6 @@ int main(int argc, char** argv) {
     }
   }
   const auto pool = make_threads("team", threads);
-  Static split(*pool);
+  bench::StaticSplit split(*pool);
   measure(split);
 }
