@@ -44,7 +44,28 @@ const StorageType& type_of_name(std::string_view name) {
 }
 
 constexpr std::string_view kRebuild = "torch._utils._rebuild_tensor", kRebuild2 = "torch._utils._rebuild_tensor_v2",
-                           kParameter = "torch._utils._rebuild_parameter";
+                           kParameter = "torch._utils._rebuild_parameter",
+                           kParameter2 = "torch._utils._rebuild_parameter_with_state",
+                           kFromType = "torch._tensor._rebuild_from_type_v2";
+
+bool is_parameter(std::string_view symbol) { return symbol == kParameter || symbol == kParameter2; }
+
+struct Maker {
+  std::string symbol;
+  PickleValue arguments;
+};
+
+// What made a value. A tensor that has Python attributes is (function, type, arguments, attributes): of a type that adds
+// nothing to a tensor, it is what the function made of the arguments.
+Maker maker_of(PickleValue value) {
+  if (!value || value.kind() != PickleKind::kObject) return {};
+  const PickleValue all = value.arguments();
+  if (value.symbol() != kFromType) return {value.symbol(), all};
+  const std::string type = all.at(1).symbol();
+  if (type.empty()) return {value.symbol(), {}};
+  if (type != "torch.Tensor" && type != "torch.nn.parameter.Parameter") return {type, {}};
+  return {all.at(0).symbol(), all.at(2)};
+}
 
 // Sizes and strides: integers that are not negative, alone or in a torch.Size.
 std::optional<std::vector<int64_t>> small_integers(PickleValue value) {
@@ -187,9 +208,8 @@ void TorchFile::read_storages(uint64_t at, const Pickle& keys) {
 }
 
 bool TorchFile::is_tensor(PickleValue value) {
-  if (!value || value.kind() != PickleKind::kObject) return false;
-  const std::string symbol = value.symbol();
-  return symbol == kRebuild || symbol == kRebuild2 || symbol == kParameter;
+  const std::string symbol = maker_of(value).symbol;
+  return symbol == kRebuild || symbol == kRebuild2 || is_parameter(symbol);
 }
 
 // ('storage', type, key, location, count[, view of a storage])
@@ -236,15 +256,14 @@ TorchTensor TorchFile::tensor(PickleValue value, std::string_view tensor_name) c
   const auto broken = [&](std::string_view what) {
     fail(Status::kFormat, "{}: tensor '{}': {}", value.where(), printable(tensor_name), what);
   };
-  for (int i = 0; i < 4 && value && value.kind() == PickleKind::kObject && value.symbol() == kParameter; ++i)
-    value = value.arguments().at(0);
+  Maker maker = maker_of(value);
+  for (int i = 0; i < 4 && is_parameter(maker.symbol); ++i) value = maker.arguments.at(0), maker = maker_of(value);
   if (!value) fail(Status::kFormat, "{}: tensor '{}': a parameter without data", name(), printable(tensor_name));
-  if (!is_tensor(value)) {
-    const std::string symbol = value.symbol();
-    broken(symbol.empty() ? "it is no tensor"
-                          : fmt::format("it is made by '{}', which is not supported", printable(symbol)));
+  if (maker.symbol != kRebuild && maker.symbol != kRebuild2) {
+    broken(maker.symbol.empty() ? "it is no tensor"
+                                : fmt::format("it is made by '{}', which is not supported", printable(maker.symbol)));
   }
-  const PickleValue arguments = value.arguments();
+  const PickleValue& arguments = maker.arguments;
   if (arguments.kind() != PickleKind::kTuple || arguments.count() < 4) broken("it has too few arguments");
   const Storage from = storage(arguments.at(0), tensor_name);
   const StorageType& type = type_of_name(from.type_name);

@@ -52,8 +52,8 @@ class TorchFile {
   PickleValue root() const { return pickle_->root(); }
 
   static bool is_tensor(PickleValue value);
-  // `name` is for errors. A value that is no tensor, or made by anything but PyTorch's own three functions, is an error
-  // that names what it is.
+  // `name` is for errors. A value that is no tensor, or made by anything but PyTorch's own functions for tensors and
+  // parameters, with or without Python attributes, is an error that names what it is.
   TorchTensor tensor(PickleValue value, std::string_view name) const;
 
   // A read-only view in the mapping. Throws Error where the type is not supported, the rank above 4, a dim 0, or the

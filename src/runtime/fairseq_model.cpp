@@ -156,6 +156,8 @@ struct Reader {
   // The head may be absent, the embedding's own storage, or a copy of it.
   bool head_is_tied() const {
     const FairseqTensor *head = checkpoint.find(kHead), *table = checkpoint.find(kTable);
+    if (!head && checkpoint.setting("share_decoder_input_output_embed").boolean() == false)
+      fail(Status::kFormat, "{}: tensor '{}' is missing, and share_decoder_input_output_embed = False", subject, kHead);
     if (!head) return true;
     const TorchTensor &a = head->tensor, &b = table->tensor;
     if (a.shape != b.shape || a.strides != b.strides || a.type_name != b.type_name) return false;

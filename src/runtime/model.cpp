@@ -49,7 +49,6 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     source_.warnings.push_back(
         fmt::format("context {} is longer than the {} that the model was made for", context_, c.context));
   }
-  max_rows_ = std::min<int64_t>(options.max_rows, context_);
   plan_options_.activations = options.activations;
   plan_options_.key_type = cache_type(options.key_type, options.activations, "key cache type");
   plan_options_.value_type = cache_type(options.value_type, options.activations, "value cache type");
@@ -60,6 +59,8 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     const Route* route = std::get_if<Route>(&node.op);
     whole_groups_ |= route && needs_whole_groups(*route);
   }
+  // A gating group is one step, and may be several sequences that together are longer than a context.
+  max_rows_ = whole_groups_ ? options.max_rows : std::min<int64_t>(options.max_rows, context_);
   if (!banks_.empty() && find_architecture(c.architecture)->gate_options) gate_ = describe(options.gate);
   if (options.ram > 0) {
     for (const auto& backend : backends_) {

@@ -1,6 +1,7 @@
 // Whole models: each mode of expect.json, each batch as one gating group, each text of score.npz block by block.
 #include <cmath>
 #include <deque>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -25,7 +26,7 @@ GateOptions gate_of(const Json& mode) {
   gate.capacity = fraction >= 1 ? Capacity::kNone : fraction > 0 ? Capacity::kFraction : Capacity::kTwiceMean;
   gate.fraction = fraction;
   gate.batch_prioritised = mode.value("bpr", false);
-  gate.normalise_before = mode.value("norm", false);
+  if (mode.contains("norm")) gate.normalise_before = mode.at("norm").get<bool>();  // else as the checkpoint says
   gate.pad_mask = mode.value("padmask", false);
   gate.every_row = true;
   return gate;
@@ -65,12 +66,16 @@ Run run(const Model& model, const std::vector<int32_t>& tokens, size_t length) {
   return out;
 }
 
+std::string layer_of(const GateTrace& trace) {  // "1" of "layers.1.route"
+  return trace.node.substr(7, trace.node.find('.', 7) - 7);
+}
+
 // skip[row]: pads, which are all alike, where the best gate goes first: the order of equal ones is not specified.
 void compare_gates(const Run& got, const Npz& want, const std::string& what, const std::string& base,
                    const std::vector<bool>& skip, Outcome& out) {
   for (size_t g = 0; g < got.gates.size(); ++g) {
-    const GateTrace& t = got.gates[g];  // "layers.1.route"
-    const std::string layer = base + ".layer" + t.node.substr(7, t.node.find('.', 7) - 7) + ".";
+    const GateTrace& t = got.gates[g];
+    const std::string layer = base + ".layer" + layer_of(t) + ".";
     const std::string where = what + layer;
     for (size_t j = 0; j < 2; ++j) {
       const std::string n(1, static_cast<char>('1' + j));
@@ -92,6 +97,30 @@ void compare_gates(const Run& got, const Npz& want, const std::string& what, con
     out.compare(where + "l_aux", std::vector{t.statistics.gate_loss}, want[layer + "l_aux"].values, 0, 1e-4);
     const double capacity = want[layer + "capacity"].values.at(0);
     if (t.capacity != INT64_MAX) out.compare(where + "capacity", std::vector{t.capacity}, std::vector{capacity}, 0);
+  }
+}
+
+// What the gates did with tokens that are no pads, against what expect.json says of them: the case has such rows.
+void count_rows(const Run& got, const std::vector<bool>& pad, const Json& said, const std::string& what, Outcome& out) {
+  for (size_t g = 0; g < got.gates.size(); ++g) {
+    const GateTrace& t = got.gates[g];
+    std::map<std::string, int> rows{{"first_dropped", 0}, {"second_dropped", 0}, {"both_dropped", 0}, {"ties", 0}};
+    for (size_t row = 0; row < pad.size(); ++row) {
+      if (pad[row]) continue;
+      const bool first = t.kept[2 * row], second = t.kept[2 * row + 1];
+      const auto experts = static_cast<size_t>(t.experts);
+      std::vector<float> logits(&got.gate_logits[g][row * experts], &got.gate_logits[g][row * experts] + experts);
+      std::ranges::sort(logits, std::greater());
+      rows["first_dropped"] += !first && second, rows["second_dropped"] += first && !second;
+      rows["both_dropped"] += !first && !second;
+      rows["ties"] += logits[0] == logits[1] || (experts > 2 && logits[1] == logits[2]);
+    }
+    const Json& layer = said.at("layers").at(layer_of(t));
+    for (const auto& [name, count] : rows) {
+      if (!layer.contains(name)) continue;
+      out.compare(what + " " + t.node + " " + name, std::vector{count}, std::vector{layer.at(name).get<int>()}, 0);
+      out.rows[name] += count;
+    }
   }
 }
 
@@ -117,9 +146,13 @@ void check_batches(const Model& model, const std::string& mode, const Json& flag
     for (const auto& [key, ignored] : want.arrays())
       if (key.starts_with(base + ".layer")) layers.insert(key.substr(0, key.find('.', base.size() + 1)));
     if (layers.size() != got.gates.size()) out.report(what + base, fmt::format("{} gates", got.gates.size()));
-    std::vector<bool> skip;
-    for (const int32_t id : tokens) skip.push_back(flags.value("bpr", false) && id == model.config().pad_id);
-    if (layers.size() == got.gates.size()) compare_gates(got, want, what, base, skip, out);
+    std::vector<bool> pad, skip;
+    for (const int32_t id : tokens) pad.push_back(id == model.config().pad_id);
+    for (const bool one : pad) skip.push_back(flags.value("bpr", false) && one), out.rows["pads"] += one;
+    if (layers.size() == got.gates.size()) {
+      compare_gates(got, want, what, base, skip, out);
+      count_rows(got, pad, flags.at("batches").at(name.substr(6)), what + base, out);
+    }
     ++out.checked;
   }
 }
@@ -139,16 +172,38 @@ void check_scores(const Model& model, const std::string& mode, const Npz& want, 
   }
 }
 
+// The files that fairseq wrote are there and no others, and those that it has to put together first are refused.
+void check_files(const fs::path& folder, const Json& expect, const std::string& what, Outcome& out) {
+  if (expect.contains("files")) {
+    std::set<std::string> there;
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (entry.path().extension() == ".pt") there.insert(entry.path().filename().string());
+    if (Json(there) != expect.at("files")) out.report(what + "its .pt files", Json(there).dump());
+  }
+  const Json refused = expect.value("refused", Json::object());
+  for (const auto& [file, words] : refused.items()) {
+    std::string error;
+    try {
+      load_model(folder / file, {});
+    } catch (const Error& refusal) {
+      if (refusal.status() == Status::kUnsupported) error = refusal.what();
+    }
+    if (error.find(words.get<std::string>()) == std::string::npos) out.report(what + file, "not refused: " + error);
+    ++out.rows["refused"];
+  }
+}
+
 void check_checkpoint(const fs::path& folder, Outcome& out) {
   const Json expect = Json::parse(read_file(folder / "expect.json"));
   const fs::path file = folder / fs::path(expect.at("checkpoint").get<std::string>()).filename();
   const Npz batches(folder / "expect.npz");
   const bool scored = fs::exists(folder / "score.npz");
+  const std::string what = folder.filename().string() + " ";
+  check_files(folder, expect, what, out);
   for (const auto& [mode, flags] : expect.at("modes").items()) {
     ModelOptions options;
     options.activations = ActivationPrecision::kF32;
     options.gate = gate_of(flags);
-    const std::string what = folder.filename().string() + " ";
     std::unique_ptr<Model> model;
     try {
       model = load_model(file, options);
@@ -172,6 +227,7 @@ Outcome check_checkpoints(const fs::path& data) {
   for (const fs::path& folder : folders) {
     try {
       check_checkpoint(folder, out);
+      ++out.rows["checkpoints"];
     } catch (const std::exception& error) {
       out.report(folder.filename().string(), error.what());
     }

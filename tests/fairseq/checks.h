@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct Outcome {
   int information = 0;             // cases that need not match
   std::vector<std::string> notes;  // what was skipped, and why
   std::vector<std::string> wrong;
+  std::map<std::string, int> rows;  // of checkpoints: what there was to check, by name
 
   // The first difference of a pair of arrays that is greater than absolute + relative * |want|, NaN included.
   template <class Got, class Want>

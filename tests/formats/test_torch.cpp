@@ -23,10 +23,14 @@ struct OneTensor {
   std::string type = "ctorch\nFloatStorage\n", key = "0", count = small(4), offset = small(0);
   std::string sizes = "(" + small(4) + "t", strides = "(" + small(1) + "t";
   std::string rebuild = "ctorch._utils\n_rebuild_tensor_v2\n", data = std::string(16, '\1');
+  std::string of_type = "";  // not empty: with Python attributes, of this type
 
   std::string pickle() const {
-    return "\x80\x02" + rebuild + "((" + text("storage") + type + text(key) + text("cpu") + count + "tQ" + offset + sizes +
-           strides + "\x89" + "ccollections\nOrderedDict\n)Rt" + "R.";
+    const std::string arguments = "((" + text("storage") + type + text(key) + text("cpu") + count + "tQ" + offset +
+                                  sizes + strides + "\x89" + "ccollections\nOrderedDict\n)Rt";
+    if (of_type.empty()) return "\x80\x02" + rebuild + arguments + "R.";
+    return "\x80\x02" "ctorch._tensor\n_rebuild_from_type_v2\n(" + rebuild + of_type + arguments + "}" + text("seen") +
+           "\x88stR.";
   }
   std::string bytes() const {
     return ZipBytes().add("archive/data.pkl", pickle()).add("archive/data/0", data).bytes();
@@ -142,6 +146,30 @@ TEST_CASE("what makes a tensor must be PyTorch's own; nothing runs") {
   CHECK(contains(error_of(folder, ZipBytes().add("a/data.pkl", "N.").add("a/byteorder", "big").bytes()), "big-endian"));
   CHECK(contains(error_of(folder, "hello"), "neither a zip archive nor a pickle"));
   CHECK(contains(error_of(folder, "\x80\x02K\1."), "the magic number of a PyTorch file is missing"));
+}
+
+TEST_CASE("tensors and parameters with Python attributes are what they are without") {
+  const TempFolder folder;
+  const std::string tensor = "ctorch\nTensor\n", wrapper = "torch._tensor._rebuild_from_type_v2";
+  for (const std::string& type : {tensor, "ctorch.nn.parameter\nParameter\n"s}) {
+    const TorchFile file(folder.put("m.pt", OneTensor{.of_type = type}.bytes()));
+    CHECK(TorchFile::is_tensor(file.root()));
+    CHECK(shape_string(file.view(file.tensor(file.root(), "t"))) == "[4] f32");
+  }
+  const std::string plain = OneTensor{.of_type = tensor}.pickle();
+  const std::string parameter = "\x80\x02" "ctorch._utils\n_rebuild_parameter_with_state\n("s +
+                                plain.substr(2, plain.size() - 3) + "\x88" "ccollections\nOrderedDict\n)R}tR.";
+  const ZipBytes archive = ZipBytes().add("a/data.pkl", parameter).add("a/data/0", std::string(16, '\1'));
+  const TorchFile file(folder.put("m.pt", archive.bytes()));
+  CHECK(shape_string(file.view(file.tensor(file.root(), "t"))) == "[4] f32");
+  const auto error = [&](const OneTensor& one) { return error_of(folder, one.bytes()); };
+  CHECK(contains(error({.of_type = "cmine\nTensor\n"}), "made by 'mine.Tensor', which is not supported"));
+  CHECK(contains(error({.of_type = "N"}), "made by '" + wrapper + "', which is not"));
+  CHECK(contains(error({.rebuild = "cos\nsystem\n", .of_type = tensor}), "made by 'os.system', which is not"));
+  CHECK(contains(error({.rebuild = "N", .of_type = tensor}), "it is no tensor"));
+  CHECK(contains(error({.offset = small(4), .of_type = tensor}), "reaches beyond the 4 elements"));
+  const std::string bare = "\x80\x02" "ctorch._tensor\n_rebuild_from_type_v2\n)R.";
+  CHECK(contains(error_of(folder, ZipBytes().add("a/data.pkl", bare).bytes()), "made by '" + wrapper + "', which is not"));
 }
 
 TEST_CASE("the legacy container's storages are walked with checked counts") {

@@ -91,6 +91,16 @@ TEST_CASE("the head: absent, the embedding itself, a copy of it") {
     write_checkpoint(folder.path(), with_norm, weights(with_norm), {.version = version});
     CHECK(load_model(folder.path() / "x.pt")->warnings().size() == (version ? 1u : 2u));
   }
+  const TemporaryFolder folder;
+  const auto absent = [&](bool shared) {
+    write_checkpoint(folder.path(), c, weights(c),
+                     {.version = false,
+                      .head = CheckpointOptions::kAbsent,
+                      .settings = {{"share_decoder_input_output_embed", py::boolean(shared)}}});
+    return folder.path() / "x.pt";
+  };
+  CHECK(load_model(absent(true))->config().tied_head);
+  CHECK(contains(refusal(absent(false), Status::kFormat), "'decoder.output_projection.weight' is missing, and share_"));
 }
 
 TEST_CASE("half precision runs from the file as it is") {

@@ -64,6 +64,21 @@ TEST_CASE("a capacity makes early tokens depend on later ones and on neighbours,
   CHECK(begins(of(*gated("frac=1"), {a}), of(*free, {a})));
 }
 
+TEST_CASE("a gating group of several sequences may be longer than a context") {
+  ModelOptions options;
+  options.threads = 2, options.activations = ActivationPrecision::kF32;
+  parse_gate("frac=0.1", options.gate);
+  const auto wide = random_model(moe(), options);
+  options.context = 20;
+  const auto narrow = random_model(moe(), options);
+  std::vector<std::vector<int32_t>> tokens;
+  for (uint64_t seed : {1, 2, 3}) tokens.push_back(random_tokens(97, 20, seed));
+  CHECK(group_logits(*narrow, tokens) == group_logits(*wide, tokens));
+  options.max_rows = 59;
+  const auto small = random_model(moe(), options);
+  CHECK(status_of([&] { group_logits(*small, tokens); }) == Status::kInvalidArgument);
+}
+
 TEST_CASE("groups that run in one step do not see each other, and the backends agree") {
   const auto tight = gated("frac=0.2"), exact = gated("frac=0.2", 512, {"reference"});
   const std::vector<int32_t> a = random_tokens(97, 15, 3), b = random_tokens(97, 11, 4);

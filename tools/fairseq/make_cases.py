@@ -8,6 +8,7 @@ import argparse
 import json
 import pathlib
 
+import routes
 import numpy as np
 import torch
 from fairseq.modules.moe import top2gate
@@ -34,14 +35,6 @@ CASES = [
 ]
 
 
-HISTOGRAM = torch.histc
-
-
-def histogram_of_integers(values, *args, **flags):
-    """The gate counts int64 with histc, which a CPU does for floats alone."""
-    return HISTOGRAM(values.float(), *args, **flags)
-
-
 class Noise:
     """What the gate draws, drawn once and kept."""
 
@@ -59,9 +52,8 @@ class Noise:
         return self.gumbel
 
 
-def call(logits, mask, flags, with_places):
-    top2gate.has_tutel = with_places  # then it returns places and choices, before dropping, instead of masks
-    return top2gate.top2gating(
+def call(logits, mask, flags):
+    return routes.gate(
         logits, mask, use_fp32=True, second_expert_policy=flags.get("policy", "all"),
         normalize_gate_prob_before_dropping=flags.get("before", False), eval_mode=flags["frac"] >= 0,
         moe_eval_capacity_token_fraction=flags["frac"], batch_prioritized_routing=flags.get("bpr", False))
@@ -83,26 +75,19 @@ def run(index, name, tokens, experts, spread, flags):
     torch.rand_like, kept_rand_like = noise.rand_like, torch.rand_like
     top2gate.gumbel_map[logits.device] = noise.draw_gumbel
     try:
-        _, _, capacity, _, chosen, places, _ = call(logits, mask, flags, True)
-        aux, combine, _, metadata = call(logits, mask, flags, False)
+        (aux, combine, _, metadata), capacity, chosen, places = call(logits, mask, flags)
     finally:
         torch.rand_like = kept_rand_like
     gates = torch.softmax(logits.float(), dim=1)
     nonpad = torch.ones(tokens, dtype=torch.bool) if mask is None else ~mask
     out = {"logits": logits.float().numpy(), "gates": gates.numpy(), "l_aux": aux.float().numpy()}
-    for j in (0, 1):
-        expert = chosen[j].squeeze(1)
-        considered = nonpad.clone()
-        if j == 1 and flags.get("policy") == "random":
-            pair = torch.stack([gates.gather(1, c).squeeze(1) for c in chosen], 1)
-            share = pair / pair.sum(1, keepdim=True) if flags.get("before") else pair
-            considered &= 2 * share[:, 1] > noise.u
-        location = torch.where(considered, places[j], -torch.ones_like(places[j]))
-        weight = combine[torch.arange(tokens), expert].sum(1)
-        keep = considered & (location < capacity)
-        out |= {f"expert{j + 1}": expert.int().numpy(), f"location{j + 1}": location.int().numpy(),
-                f"considered{j + 1}": considered.numpy(), f"kept{j + 1}": keep.numpy(),
-                f"weight{j + 1}": (weight * keep).float().numpy()}
+    considered = [nonpad, nonpad]
+    if flags.get("policy") == "random":
+        pair = torch.stack([gates.gather(1, c.unsqueeze(1)).squeeze(1) for c in chosen], 1)
+        share = pair / pair.sum(1, keepdim=True) if flags.get("before") else pair
+        considered[1] = nonpad & (2 * share[:, 1] > noise.u)
+    out |= routes.choices(capacity, chosen, places, combine, considered)
+    out |= {f"considered{j + 1}": considered[j].numpy() for j in (0, 1)}
     if mask is not None:
         out["padding_mask"] = mask.numpy()
     if noise.u is not None:
@@ -111,7 +96,7 @@ def run(index, name, tokens, experts, spread, flags):
         out["gumbel"] = noise.gumbel.numpy()
     entry = {
         "file": f"{name}.npz", "name": name, "S": tokens, "E": experts, "eval_mode": flags["frac"] >= 0,
-        "moe_eval_capacity_token_fraction": flags["frac"], "capacity": int(capacity),
+        "moe_eval_capacity_token_fraction": flags["frac"], "capacity": capacity,
         "normalize_gate_prob_before_dropping": flags.get("before", False),
         "second_expert_policy": flags.get("policy", "all"), "batch_prioritized_routing": flags.get("bpr", False),
         "weights_dtype": "f16" if flags.get("half") else "f32", "has_padding_mask": mask is not None,
@@ -127,7 +112,6 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     folder = parser.parse_args().folder / "gate"
     folder.mkdir(parents=True, exist_ok=True)
-    torch.histc = histogram_of_integers
     book = []
     for index, (name, tokens, experts, spread, flags) in enumerate(CASES):
         arrays, entry = run(index, name, tokens, experts, spread, flags)
