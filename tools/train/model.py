@@ -1,4 +1,7 @@
-"""OLMoE as a lean training model: the same numbers as transformers' OlmoeForCausalLM, experts run on sorted tokens."""
+"""OLMoE as a lean training model: the same numbers as transformers' OlmoeForCausalLM, experts run on sorted tokens.
+
+With one expert it is a dense model: the softmax over one score is one.
+"""
 from dataclasses import asdict, dataclass
 
 import torch
@@ -66,10 +69,25 @@ class Experts(nn.Module):
         self.c = c
         self.gate = nn.Parameter(torch.randn(c.experts, c.width) * 0.02)
         self.gate_up = nn.Parameter(torch.randn(c.experts, 2 * c.expert_width, c.width) * c.width ** -0.5)
-        self.down = nn.Parameter(torch.zeros(c.experts, c.width, c.expert_width))
+        # Square blocks one below the other, one for each `width` inputs: Muon needs true sub-matrices.
+        self.down = nn.Parameter(torch.zeros(c.experts, c.expert_width, c.width))
+
+    def down_matrices(self):
+        """[experts, width, expert_width]: the blocks side by side."""
+        c = self.c
+        return self.down.view(c.experts, -1, c.width, c.width).transpose(1, 2).reshape(c.experts, c.width, c.expert_width)
+
+    def dense(self, x, statistics):
+        if statistics is not None:  # balanced by nature
+            one = torch.ones((), device=x.device)
+            statistics.append((one, torch.zeros_like(one), one.view(1), torch.zeros(len(x), 1, dtype=torch.long, device=x.device)))
+        gate, up = F.linear(x, self.gate_up[0]).chunk(2, -1)
+        return F.linear(F.silu(gate) * up, self.down_matrices()[0])
 
     def forward(self, x, statistics):
         c = self.c
+        if c.experts == 1:
+            return self.dense(x, statistics)
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(x.float(), self.gate.float())
             probabilities = logits.softmax(-1)
@@ -82,7 +100,7 @@ class Experts(nn.Module):
             share = counts.float() / flat.numel()
             statistics.append((c.experts * (share * probabilities.mean(0)).sum(), logits.logsumexp(-1).square().mean(), share, chosen))
         rows = Gather.apply(x, order, inverse, c.top_k).split(counts.tolist())
-        gate_up, down = self.gate_up.to(x.dtype).unbind(0), self.down.to(x.dtype).unbind(0)
+        gate_up, down = self.gate_up.to(x.dtype).unbind(0), self.down_matrices().to(x.dtype).unbind(0)
         done = []
         for e, row in enumerate(rows):
             if len(row) == 0:
@@ -153,8 +171,9 @@ class Model(nn.Module):
                         p + "self_attn.q_norm.weight": layer.q_norm, p + "self_attn.k_norm.weight": layer.k_norm,
                         p + "self_attn.q_proj.weight": q, p + "self_attn.k_proj.weight": k, p + "self_attn.v_proj.weight": v,
                         p + "self_attn.o_proj.weight": layer.o, p + "mlp.gate.weight": layer.experts.gate})
+            down = layer.experts.down_matrices()
             for e in range(self.c.experts):
                 both = layer.experts.gate_up[e]
                 out.update({p + f"mlp.experts.{e}.gate_proj.weight": both[:w], p + f"mlp.experts.{e}.up_proj.weight": both[w:],
-                            p + f"mlp.experts.{e}.down_proj.weight": layer.experts.down[e]})
+                            p + f"mlp.experts.{e}.down_proj.weight": down[e]})
         return {name: value.detach().contiguous() for name, value in out.items()}

@@ -6,7 +6,7 @@ pace; a small model learns to copy names several times sooner than with AdamW al
 import torch
 
 
-def orthogonal(g, steps=3):
+def orthogonal(g, steps):
     """Matrices [n, 256, 256] with their singular values pushed to about one; bf16 is enough, as the next step corrects the last."""
     x = g.to(torch.bfloat16)
     x = x / (x.float().norm(dim=(1, 2), keepdim=True) + 1e-7).to(x.dtype)
@@ -20,8 +20,8 @@ def orthogonal(g, steps=3):
 class Muon:
     """Parameters are [n * width, width] or [e, n * width, width]: stacks of square matrices that are made orthogonal one by one."""
 
-    def __init__(self, parameters, momentum=0.95):
-        self.parameters, self.momentum = list(parameters), momentum
+    def __init__(self, parameters, steps, momentum=0.95):
+        self.parameters, self.steps, self.momentum = list(parameters), steps, momentum
         self.width = self.parameters[0].shape[-1]
         self.buffers = torch.zeros(sum(p.numel() for p in self.parameters) // self.width ** 2, self.width, self.width)
         self.buffers = self.buffers.to(self.parameters[0].device)
@@ -35,7 +35,7 @@ class Muon:
         for p, buffer in mine:
             grad = p.grad.view_as(buffer)
             updates.append(grad.lerp(buffer.lerp_(grad, 1 - self.momentum), self.momentum))
-        update = orthogonal(torch.cat(updates))
+        update = orthogonal(torch.cat(updates), self.steps)
         for (p, buffer), u in zip(mine, update.split([len(buffer) for _, buffer in mine])):
             p.mul_(1 - rate * decay).sub_(u.view_as(p), alpha=rate)
 
@@ -45,7 +45,8 @@ class Optimizer:
 
     def __init__(self, model, options):
         self.o = options
-        self.muon = Muon([p for n, p in model.named_parameters() if p.dim() > 1 and n.startswith("layers") and not n.endswith("experts.gate")])
+        self.muon = Muon([p for n, p in model.named_parameters() if p.dim() > 1 and n.startswith("layers") and not n.endswith("experts.gate")],
+                         options.orthogonal)
         hidden = {id(p) for p in self.muon.parameters}
         rest = [(n, p) for n, p in model.named_parameters() if id(p) not in hidden]
         groups = [{"params": [p for n, p in rest if n == "embed"], "base": options.embed_rate}, {"params": [p for n, p in rest if n == "head"], "base": options.head_rate},

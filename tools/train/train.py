@@ -1,8 +1,9 @@
 """Trains the model that ships. Runs on a GPU where there is one, else on the CPU; stops and goes on at any point.
 
     python train.py --data DIR --out DIR [--minutes 100 --fall 35]
+    python train.py --data DIR --out DIR --experts 1 --top-k 1 --expert-width 512 --steps 2894 --fall-steps 1394    (a dense model)
 The learning rate rises, stays, and falls in the last --fall of --minutes of training, or as soon as OUT/cooldown exists (it may hold the
-number of minutes that the fall takes). Every --save-every seconds OUT/checkpoint.pt is replaced; the same command goes on from it.
+number of minutes that the fall takes). With --fall-steps it falls in the last of --steps instead, whatever the machine's speed. Every --save-every seconds OUT/checkpoint.pt is replaced; the same command goes on from it.
 """
 import argparse
 import json
@@ -67,12 +68,14 @@ class HeldOut:
 
 
 class Schedule:
-    """Warm-up, constant, linear fall to nearly zero over `fall` seconds of training time."""
+    """Warm-up, constant, linear fall to nearly zero over `fall` seconds of training time or over the last `fall_steps` steps."""
 
     def __init__(self, options, state):
         self.o, self.seconds, self.fall_from, self.fall = options, state.get("seconds", 0.0), state.get("fall_from"), state.get("fall", options.fall * 60)
 
     def factor(self, step):
+        if self.o.fall_steps:
+            return min(1.0, (step + 1) / self.o.warmup) * max(0.0, min(1.0, (self.o.steps - step) / self.o.fall_steps))
         flag = os.path.join(self.o.out, "cooldown")
         if self.fall_from is None and (os.path.exists(flag) or self.seconds > self.o.minutes * 60 - self.fall):
             text = open(flag).read().strip() if os.path.exists(flag) else ""
@@ -83,7 +86,7 @@ class Schedule:
         return factor
 
     def done(self):
-        return self.fall_from is not None and self.seconds >= self.fall_from + self.fall
+        return not self.o.fall_steps and self.fall_from is not None and self.seconds >= self.fall_from + self.fall
 
 
 @torch.no_grad()
@@ -105,7 +108,14 @@ def train(options):
     path, state = os.path.join(options.out, "checkpoint.pt"), {}
     if os.path.exists(path):
         state = torch.load(path, map_location=device)
-    model = Model(Config(**state.get("config", {"tied": options.tied}))).to(device)
+    shape = {"experts": options.experts, "top_k": options.top_k, "expert_width": options.expert_width}
+    config = Config(**state.get("config", {"tied": options.tied, **shape}))
+    for name, value in shape.items():
+        if getattr(config, name) != value:
+            raise SystemExit(f"{path} was trained with {name} {getattr(config, name)}, not {value}")
+    if config.expert_width % config.width or not 0 < config.top_k <= config.experts:
+        raise SystemExit(f"--expert-width must be a multiple of {config.width}, --top-k at most --experts")
+    model = Model(config).to(device)
     optimizer = Optimizer(model, options)
     if state:
         model.load_state_dict(state["model"])
@@ -128,7 +138,7 @@ def train(options):
     shown_step, running = step, None
     while True:
         if team.rank == 0:
-            team.control[0], team.control[1] = schedule.factor(step), schedule.done() or step >= options.steps
+            team.control[0], team.control[1] = schedule.factor(step), schedule.done() or step >= min(options.steps, options.stop_at)
         team.meet()
         factor, stop = team.control.tolist()
         if stop:
@@ -180,10 +190,16 @@ if __name__ == "__main__":
     a.add_argument("--minutes", type=float, default=100)
     a.add_argument("--fall", type=float, default=35, help="minutes in which the learning rate falls to zero")
     a.add_argument("--steps", type=int, default=10 ** 9)
+    a.add_argument("--fall-steps", type=int, default=0, help="last steps in which the learning rate falls to zero, instead of --minutes and --fall")
+    a.add_argument("--stop-at", type=int, default=10 ** 9, help="stop and save at this step of a longer run, to go on with other options")
+    a.add_argument("--experts", type=int, default=Config.experts, help="1: a dense model")
+    a.add_argument("--top-k", type=int, default=Config.top_k)
+    a.add_argument("--expert-width", type=int, default=Config.expert_width)
     a.add_argument("--batch", type=int, default=4)
     a.add_argument("--length", type=int, default=512)
     a.add_argument("--muon-rate", type=float, default=0.02)
     a.add_argument("--decay", type=float, default=0.1, help="weight decay of the hidden matrices")
+    a.add_argument("--orthogonal", type=int, default=3, help="Newton-Schulz steps of Muon")
     a.add_argument("--embed-rate", type=float, default=0.015)
     a.add_argument("--head-rate", type=float, default=0.004)
     a.add_argument("--gate-rate", type=float, default=0.002)
