@@ -18,13 +18,20 @@ struct Point {
 };
 
 // c(t): log c = log c_lo + r (log c_hi - log c_lo), r = (t - t_lo) / (t_hi - t_lo), between the neighbours around t in
-// the order of quality. Nothing if t lies outside the points.
+// the order of quality. Nothing if t lies outside the points. Throws Error kInvalidArgument naming a point whose cost
+// or quality is no such number.
 std::optional<double> cost_of_quality(std::span<const Point> family, double quality);
 
-// cost_of_quality(the dense points, point.quality) / point.cost.
+// cost_of_quality(the dense points, point.quality) / point.cost. Throws alike.
 std::optional<double> speed_up(std::span<const Point> points, const Point& point);
 
 // Quality over cost (logarithmic), a line for each family.
-std::string comparison_svg(std::span<const Point> points, const std::string& cost_name, const std::string& quality_name);
+struct Plot {
+  std::vector<Point> points;
+  std::string cost_name, quality_name;
+};
+
+// The plots one below the other.
+std::string comparison_svg(std::span<const Plot> plots);
 
 }  // namespace moiety::eval

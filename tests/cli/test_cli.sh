@@ -3,6 +3,7 @@
 set -u
 moiety=$1 golden=$2 root=$3
 model=$golden/olmoe-f32
+silent_failures=1
 . "$(dirname "$0")/commands.sh"
 
 exits 2

@@ -10,9 +10,9 @@ silent_failures=1
 exits 0 eval --help
 exits 2 eval
 exits 2 eval fly
-for part in ppl choices kl; do
+for part in ppl choices kl compare; do
   exits 0 eval $part --help
-  for flag in --model -t, -c, --activations; do out_has "$flag"; done
+  for flag in --model -t, -c, --activations --gate --gate-stats; do out_has "$flag"; done
   exits 2 eval $part --no-such-flag
 done
 
@@ -60,7 +60,6 @@ exits 1 eval ppl -m "$model" "$tmp/texts" --resume "$tmp/texts/a.txt"
 err_has 'not a file of --resume'
 
 items=$root/tests/eval/choices
-exits 0 eval compare --help
 exits 2 eval choices chess "$items/copa.jsonl"
 exits 1 eval choices copa "$tmp/none"
 exits 1 eval choices copa "$items/arc.jsonl"
@@ -95,17 +94,96 @@ err_has 'l.npy: shape'
 printf '[{"name": "d", "family": "dense", "cost": 20, "quality": 12.5}, {"name": "m", "family": "moe", "cost": 5, "quality": 12.5}]' >"$tmp/points.json"
 exits 0 eval compare "$tmp/points.json" --csv "$tmp/points.csv" --svg "$tmp/points.svg"
 out_has '| m | moe |  | 5 | 12.5000 | 4.00 |'
-grep -q '"m",moe,,5,12.5,4' "$tmp/points.csv" || bad "no CSV"
+grep -q '^m,moe,,,,,5,quality,,,,12.5,4.0000$' "$tmp/points.csv" || bad "no CSV"
 grep -q '</svg>' "$tmp/points.svg" || bad "no plot"
 printf '[{"name": "x", "config": "%s", "ppl": "whole"}]' "$root/tests/eval/paper/moe_15b.json" >"$tmp/points.json"
 "$moiety" eval ppl "$tmp/texts" --json >"$tmp/whole" 2>/dev/null
 exits 0 eval compare "$tmp/points.json"
-out_has '| x | moe | 385.6 | 0.4315 | [0-9.]* | beyond the dense models |'
+out_has '| x | moe | 14605.7 | 155.1 | 385.6 | 0.4315 | [0-9.]* |  |'
 for broken in '[]' '{' '[{"name": "x"}]' '[{"name": "x", "cost": 1, "quality": 1}]' '[{"name": "x", "cost": "y", "family": "moe", "quality": 1}]' '[3]'; do
   printf '%s' "$broken" >"$tmp/points.json"
   exits 1 eval compare "$tmp/points.json"
   err_has points.json
 done
+
+# Results that are there: costs from configurations alone. Between 10 and 20 the dense curve is log-linear.
+paper=$root/tests/eval/paper
+result() {  # NAME PERPLEXITY TEXTS-BYTES
+  awk -v p="$2" -v b="$3" 'BEGIN { printf "[{\"name\": \"t\", \"set\": \"in\", \"tokens\": 100, \"bytes\": %d, \"nats\": %.17g}]", b, 100 * log(p) }' >"$tmp/$1.json"
+}
+result small 20 400
+result large 10 400
+result moe 12 400
+result better 9 400
+compare() {  # CODE ARGUMENTS...
+  code=$1
+  shift
+  exits "$code" eval compare -m "$paper/dense_125m.json" -m large="$paper/dense_355m.json" -m moe="$paper/moe_15b.json" -m better="$paper/moe_52b.json" \
+    --result dense_125m="$tmp/small.json" --result large="$tmp/large.json" --result moe="$tmp/moe.json" --result better="$tmp/better.json" "$@"
+}
+compare 0 --json --train-tokens 300e9,300e9,600e9,300e9 --svg="$tmp/compare.svg" --csv="$tmp/compare.csv"
+"$moiety" inspect --config "$paper/dense_125m.json" "$paper/dense_355m.json" "$paper/moe_15b.json" --json 2>/dev/null | grep train_zflops |
+  awk '{ gsub(/[^0-9.e+-]/, "", $2); c[NR] = $2 } END { printf "%.5f\n", exp(0.2 * log(c[1]) + 0.8 * log(c[2])) / (2 * c[3]) }' >"$tmp/factor"
+grep '"speed_up": [0-9]' "$tmp/out" | awk '{ printf "%.5f\n", $2 }' >"$tmp/ours"
+cmp -s "$tmp/ours" "$tmp/factor" || bad "a speed-up of $(cat "$tmp/ours"), expected $(cat "$tmp/factor")"
+[ "$(grep -c '"speed_up": null' "$tmp/out")" = 3 ] || bad "dense models and one that is outside have no speed-up"
+grep -q '^better,moe,.*,in: perplexity,100,.*,9,outside$' "$tmp/compare.csv" || bad "the CSV says not that it is outside"
+grep -q '</svg>' "$tmp/compare.svg" || bad "no plot"
+compare 0 --train-tokens moe=600e9 --by bits
+out_has '| model | family | parameters, M | active, M | MFLOP a token | training, ZFLOP | in: loss (base 2) | in: bits a byte | in: speed-up |'
+out_has '| better | moe | .* | outside |'
+for tokens in 1,2 x 0 none=1 moe=; do compare 2 --train-tokens $tokens; done
+result moe 12 401
+compare 1
+err_has 'moe: the texts "in" have 401 bytes, those of dense_125m 400'
+for broken in '{}' '[]' '[{"nats": 1}]' '[{"nats": 1, "tokens": 0, "bytes": 1}]' '[{"nats": 1, "tokens": 1e99, "bytes": 1}]' '[{"accuracy": 2.5}]' '[{"accuracy": "x", "task": "copa", "scoring": "sum"}]' '[7]' '[{"name": 1}]'; do
+  printf '%s' "$broken" >"$tmp/moe.json"
+  compare 1
+  err_has moe.json
+done
+exits 2 eval compare -m "$paper/moe_15b.json" "$tmp/texts"
+err_has 'a configuration can.t be run'
+exits 2 eval compare -m "$model" -m "$model" "$tmp/texts"
+err_has 'two models are called'
+exits 2 eval compare -m "$model"
+exits 2 eval compare "$tmp/texts/a.txt" "$tmp/texts/b.txt"
+exits 2 eval compare -m "$model" --result other="$tmp/small.json"
+exits 2 eval compare -m "$model" --choices chess="$items/copa.jsonl"
+exits 1 eval compare -m "$model" --choices copa="$tmp/none"
+exits 1 eval compare -m "$model" -m "$tmp/none" "$tmp/texts"
+exits 1 eval compare -m "$model" "$tmp/texts" --svg "$model/config.json"
+err_has 'is a file of the model'
+
+# Models that are run: what eval ppl and eval choices say of each, stopped and resumed, one gone through already.
+ln -s "$model" "$tmp/twin"
+models="-m $model -m twin=$tmp/twin"
+work="--in $tmp/texts/a.txt --out $tmp/texts/b.txt --block 8 --choices copa=$items/copa.jsonl --score sum"
+exits 0 eval compare $models $work --json --resume "$tmp/compare"
+cp "$tmp/out" "$tmp/whole"
+for key in parameters active_parameters flops_per_token train_tokens train_zflops measure tokens loss_base2 bits_per_byte perplexity speed_up; do out_has "\"$key\":"; done
+[ "$(grep -c '"name"' "$tmp/whole")" = 6 ] || bad "two models, three measures"
+exits 0 eval ppl --in "$tmp/texts/a.txt" --out "$tmp/texts/b.txt" --block 8 --json
+cp "$tmp/out" "$tmp/ppl.json"
+[ "$(grep '"perplexity":' "$tmp/whole" | sort -u | tr -d ', \n')" = "$(grep '"perplexity":' "$tmp/ppl.json" | sort -u | tr -d ', \n')" ] || bad "other perplexities than eval ppl"
+exits 0 eval choices copa "$items/copa.jsonl" --score sum --json
+cp "$tmp/out" "$tmp/copa.json"
+for done in 3 2; do  # cut in the second model, and in the first
+  head -c $(($(wc -c <"$tmp/compare") / done * (done - 1))) "$tmp/compare" >"$tmp/half"
+  exits 0 eval compare $models $work --json --resume "$tmp/half"
+  cmp -s "$tmp/out" "$tmp/whole" || bad "another comparison after going on"
+  cmp -s "$tmp/half" "$tmp/compare" || bad "another journal after going on"
+done
+exits 1 eval compare $models $work --keep-empty --resume "$tmp/compare"
+err_has 'another run'
+exits 1 eval compare $models $work --activations f32 --resume "$tmp/compare"
+err_has 'another model stories-12m'
+exits 0 eval compare $models --result stories-12m="$tmp/ppl.json" --result stories-12m="$tmp/copa.json" $work --json
+cmp -s "$tmp/out" "$tmp/whole" || bad "another comparison with results from files"
+exits 0 eval compare $models $work --gate-stats
+err_has 'overflow_expert1 0.000'
+out_has '| twin | moe | 13.1 | 5.0 | .* % |  |'
+exits 1 eval compare $models $work --gate train
+err_has nodrop
 
 exits 0 trace --help
 exits 2 trace -m "$model"

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
+#include <cmath>
 #include <set>
 
 #include "eval/choices.h"
@@ -159,6 +160,20 @@ TEST_CASE("the paper's speed-up: 20 ZFLOPs dense against 5 at equal quality is 4
     CHECK_FALSE(speed_up(points, points[3]));
     CHECK(cost_of_quality(std::span(points).first(2), sign * 12.5).value() == doctest::Approx(std::pow(10, 0.25) * std::pow(40, 0.75)));
   }
-  const std::vector<Point> broken{{"d", true, 0, 1}, {"m", false, 5, 1}};
-  CHECK(test::status_of([&] { speed_up(broken, broken[1]); }) == Status::kInvalidArgument);
+  for (const Point& d : {Point{"d", true, 0, 1}, Point{"d", true, -1, 1}, Point{"d", true, NAN, 1}, Point{"d", true, 5, INFINITY}}) {
+    const std::vector<Point> broken{d, {"m", false, 5, 1}}, own{{"d", true, 5, 1}, {"m", false, d.cost, d.quality}};
+    CHECK(test::status_of([&] { speed_up(broken, broken[1]); }) == Status::kInvalidArgument);
+    CHECK(test::status_of([&] { speed_up(own, own[1]); }) == Status::kInvalidArgument);
+  }
+}
+
+TEST_CASE("plots stand one below the other, names are escaped") {
+  const Plot plot{{{"a<b", true, 10, 20}, {"c", false, 5, 15}}, "cost & more", "quality"};
+  const std::string one = comparison_svg({{plot}}), two = comparison_svg(std::vector<Plot>{plot, plot});
+  CHECK(one.find("a&lt;b: 10, 20") != std::string::npos);
+  CHECK(one.find("cost &amp; more") != std::string::npos);
+  CHECK(one.find("NaN") == std::string::npos);
+  const auto height = [](const std::string& svg) { return std::stod(svg.substr(svg.find("height=\"") + 8)); };
+  CHECK(height(two) == doctest::Approx(2 * height(one)));
+  CHECK(two.size() > 1.8 * static_cast<double>(one.size()));
 }

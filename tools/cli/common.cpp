@@ -79,6 +79,10 @@ void GateFlags::add(CLI::App& app) {
 void ModelFlags::add(CLI::App& app, bool model_required, bool threads_list) {
   auto* model = app.add_option("-m,--model", path, "Model folder, .gguf file, or fairseq checkpoint X.pt");
   if (model_required) model->required();
+  add_running(app, threads_list);
+}
+
+void ModelFlags::add_running(CLI::App& app, bool threads_list) {
   if (!threads_list) {
     app.add_option("-t,--threads", threads, "Threads; 0: min(affinity, CPU quota, physical cores)")->check(number_from(0, 4096));
   }

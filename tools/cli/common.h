@@ -36,6 +36,7 @@ struct ModelFlags {
   GateFlags gate;
 
   void add(CLI::App& app, bool model_required = true, bool threads_list = false);
+  void add_running(CLI::App& app, bool threads_list = false);  // all but -m
   moiety_model_params params(const Environment& environment) const;
 };
 
@@ -78,6 +79,16 @@ std::vector<int32_t> parse_ids(const std::string& list);  // "1,2,3"
 void print_timings(const moiety_generate_result& result);
 void print_expert_statistics(const moiety_model* model);  // under --ram, to stderr
 void print_gate_statistics(const ModelFlags& flags, const moiety_model* model);  // with --gate-stats, to stderr
+
+// What runs a command on flags->model, without -m on the model that ships.
+template <class Flags>
+std::function<int()> on_named_or_shipped(const std::shared_ptr<Flags>& flags, const Environment& environment,
+                                         int (*run)(const Flags&, const Environment&)) {
+  return [flags, &environment, run] {
+    if (flags->model.path.empty()) flags->model.path = shipped_model();
+    return run(*flags, environment);
+  };
+}
 
 // The commands. Each adds itself to the application and leaves what to run in `action`; it returns the exit code.
 using Action = std::function<int()>;

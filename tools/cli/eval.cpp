@@ -9,7 +9,7 @@ void add_eval(CLI::App& app, const Environment& environment, Action& action) {
   add_eval_ppl(*command, environment, action);
   add_eval_choices(*command, environment, action);
   add_eval_kl(*command, environment, action);
-  add_eval_compare(*command, action);
+  add_eval_compare(*command, environment, action);
 }
 
 }  // namespace cli

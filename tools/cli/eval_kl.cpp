@@ -55,6 +55,7 @@ int run(const KlFlags& flags, const Environment& environment) {
   }
   moiety::Session session(model);
   moiety::Scheduler scheduler(model);
+  watch_gates(handle, scheduler);
   Progress progress("comparing");
   Sums sums;
   scheduler.submit(session, ids, moiety::Want::kAll, [&](int position, std::span<const float> logits) {
@@ -72,6 +73,7 @@ int run(const KlFlags& flags, const Environment& environment) {
     std::printf("%lld tokens: mean KL %.3e nats, largest %.3e, same best token %.2f %%, largest difference of a logit %.3e\n",
                 static_cast<long long>(count), sums.kl / n, sums.worst_kl, 100 * sums.same_top / n, sums.difference);
   }
+  print_gate_statistics(flags.model, handle.get());
   return 0;
 }
 

@@ -24,11 +24,15 @@ struct ConfigCost {
   std::string name;
   moiety::Config config;
   moiety::ModelCost cost;
-  double training = 0;  // FLOPs in all
+  double training_of_token = 0;  // FLOPs
 };
 ConfigCost config_cost(const ConfigFlags& flags, const std::string& path);
+// The same of a model that is there; its name is left empty.
+ConfigCost graph_cost(const ConfigFlags& flags, const moiety::Config& config, const moiety::Graph& graph);
 
 int inspect_configs(const ConfigFlags& flags);  // the exit code
+// "tests/eval/paper/moe_15b.json" is "moe_15b", "OLMoE/config.json" is "OLMoE".
+std::string config_name(const std::filesystem::path& path);
 int64_t cost_context(const ConfigFlags& flags, const moiety::Config& config);
 Json cost_json(const moiety::ModelCost& cost);  // by part, those that are there, and in all
 

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "formats/npy.h"
+#include "formats/output_file.h"
 
 namespace cli {
 
@@ -23,6 +24,19 @@ void refuse_model_file(const std::string& output, const std::string& model_path)
   for (const auto& entry : fs::directory_iterator(folder ? model : parent, code)) {
     if (folder || entry.path().extension() == model.extension()) check(entry.path());
   }
+}
+
+void write_text_file(const std::string& path, const std::string& text) {
+  moiety::OutputFile file(path);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string out = "\"";
+  for (char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
 }
 
 NpyOutput::NpyOutput(const std::string& path, const std::string& model, size_t rows, size_t cols) {

@@ -15,6 +15,12 @@ namespace cli {
 // Throws if `output` is `model`, or a file of it, by whatever name (links too).
 void refuse_model_file(const std::string& output, const std::string& model);
 
+// A text as a file of its own, complete or not there. Throws Error kIo.
+void write_text_file(const std::string& path, const std::string& text);
+
+// Quoted where commas, quotes or line ends make it necessary.
+std::string csv_field(const std::string& text);
+
 // A .npy file, f32 [rows, cols], row by row. The constructor and commit() throw std::exception where the system refuses.
 class NpyOutput {
  public:

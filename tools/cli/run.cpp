@@ -85,12 +85,11 @@ class PromptCache {
   size_t prompt_, found_ = 0;
 };
 
-int run(RunFlags& flags, const Environment& environment) {
+int run(const RunFlags& flags, const Environment& environment) {
   if (flags.tokens.empty() && !flags.has_prompt && flags.file.empty() && isatty(STDIN_FILENO)) {
     throw UsageError("no prompt: give -p TEXT, -f FILE or --tokens IDS");
   }
   if (!flags.tokens.empty()) parse_ids(flags.tokens);
-  if (flags.model.path.empty()) flags.model.path = shipped_model();
   Interrupt interrupt;
   const ModelPtr model = load_model(flags.model, environment, interrupt);
   if (!flags.cache.empty() && model_info(model.get()).whole_prompts) {
@@ -126,7 +125,8 @@ int run(RunFlags& flags, const Environment& environment) {
     size_t length = 0;
     if (moiety_detokenizer_flush(detokenizer.get(), &rest, &length, nullptr) == MOIETY_OK) write({rest, length});
   }
-  write("\n");
+  const bool shown = !printer.first || (!flags.ids && !flags.hide_prompt && !text.empty());
+  if (shown || status == MOIETY_OK) write("\n");  // a failure with nothing before it leaves no answer, not an empty one
   check(status, error);
   check(printer.error.status, printer.error);
   print_timings(result);
@@ -156,7 +156,7 @@ void add_run(CLI::App& app, const Environment& environment, Action& action) {
   flags->sampling.add(*command);
   command->callback([flags, prompt, &environment, &action] {
     flags->has_prompt = prompt->count() > 0;
-    action = [flags, &environment] { return run(*flags, environment); };
+    action = on_named_or_shipped(flags, environment, run);
   });
 }
 

@@ -12,5 +12,9 @@ inline const moiety::Tokenizer& runtime_tokenizer(const moiety::Model& model) {
   if (!model.tokenizer()) moiety::fail(moiety::Status::kUnsupported, "{}: the model has no tokenizer", model.name());
   return *model.tokenizer();
 }
+// For --gate-stats: the model's gates are counted while the scheduler runs; both must outlive it.
+inline void watch_gates(const ModelPtr& model, moiety::Scheduler& scheduler) {
+  if (model->gates) scheduler.set_observer(model->gates->observer(scheduler.batch()));
+}
 
 }  // namespace cli

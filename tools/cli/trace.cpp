@@ -76,12 +76,6 @@ class RoutesFile {
   const ev::Trace& trace_;
 };
 
-void write_file(const std::string& path, const std::string& text) {
-  moiety::OutputFile file(path);
-  file.write(text.data(), text.size());
-  file.commit();
-}
-
 int run(const TraceFlags& flags, const Environment& environment) {
   for (const std::string& output : {flags.routes, flags.csv, flags.svg}) {
     if (!output.empty()) refuse_model_file(output, flags.model.path);
@@ -113,8 +107,8 @@ int run(const TraceFlags& flags, const Environment& environment) {
   if (stopped) std::fprintf(stderr, "interrupted: this is of the first %zu of %zu tokens\n", done, total);
   const TraceReport report(tracer.trace(), flags.resident);
   if (routes) routes->commit();
-  if (!flags.csv.empty()) write_file(flags.csv, report.csv());
-  if (!flags.svg.empty()) write_file(flags.svg, report.svg(model.name()));
+  if (!flags.csv.empty()) write_text_file(flags.csv, report.csv());
+  if (!flags.svg.empty()) write_text_file(flags.svg, report.svg(model.name()));
   if (flags.json) std::printf("%s\n", report.json(model.name()).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   else std::fputs(report.text().c_str(), stdout);
   return stopped ? 1 : 0;
@@ -135,12 +129,7 @@ void add_trace(CLI::App& app, const Environment& environment, Action& action) {
   command->add_option("--svg", flags->svg, "Write the heat map as a picture");
   command->add_flag("--json", flags->json, "Everything as JSON");
   command->add_flag("--keep-empty", flags->keep_empty, "Models that read line by line (fairseq): keep blank lines");
-  command->callback([flags, &environment, &action] {
-    action = [flags, &environment] {
-      if (flags->model.path.empty()) flags->model.path = shipped_model();
-      return run(*flags, environment);
-    };
-  });
+  command->callback([flags, &environment, &action] { action = on_named_or_shipped(flags, environment, run); });
 }
 
 }  // namespace cli

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "eval/expert_cache.h"
 #include "eval/svg.h"
+#include "output.h"
 
 namespace cli {
 namespace {
@@ -30,13 +31,6 @@ Pair best_pair(const ev::LayerUsage& usage) {
     }
   }
   return best;
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string out = "\"";
-  for (char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
 }
 
 }  // namespace
