@@ -11,6 +11,7 @@ Kernels kernels() noexcept {
   table.level = MOIETY_TEXT(MOIETY_LEVEL);
   fill_int8_a(table);
   fill_int8_b(table);
+  fill_panels(table);
   fill_float(table);
   fill_rows(table);
   return table;
