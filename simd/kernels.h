@@ -86,6 +86,13 @@ struct FloatKernels {
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept;
 };
 
+struct FloatPanelKernels {
+  void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y, const uint8_t* next) noexcept;
+  void (*unpack)(const uint8_t* panel, int64_t k, float* out) noexcept;  // as FloatKernels::unpack
+  // gemm_f32 without unpacking, for one tile; null: it does not pay.
+  void (*gemm)(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+};
+
 // bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
 struct Bf16Kernels {
   void (*round)(const float* x, int64_t k, uint16_t* y) noexcept;
@@ -94,6 +101,9 @@ struct Bf16Kernels {
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
   void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  // Of weights in panels, which are what unpack() gives.
+  void (*gemv_panels)(const uint8_t* panels, int64_t rows, int64_t k, const uint16_t* x, float* y,
+                      const uint8_t* next) noexcept;
 };
 
 struct Kernels {
@@ -103,6 +113,7 @@ struct Kernels {
   Int8Kernels int8[kDTypeCount];  // null entries for f32, f16, bf16, i32
   PanelKernels panels[kDTypeCount];  // of the quantised types that have panels
   FloatKernels f32, f16, bf16;
+  FloatPanelKernels f16_panels, bf16_panels;
   void (*pack_f32)(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept;  // [K in lane order][12]
   void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
   Bf16Kernels bf16_dot;

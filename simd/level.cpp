@@ -13,6 +13,7 @@ Kernels kernels() noexcept {
   fill_int8_b(table);
   fill_panels(table);
   fill_float(table);
+  fill_float_panels(table);
   fill_rows(table);
   return table;
 }

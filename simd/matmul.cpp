@@ -40,13 +40,18 @@ const FloatKernels& float_kernels(const Kernels& kernels, DType type) {
   return type == DType::kF16 ? kernels.f16 : type == DType::kBF16 ? kernels.bf16 : kernels.f32;
 }
 
+const FloatPanelKernels& float_panels(const Kernels& kernels, DType type) {
+  return type == DType::kF16 ? kernels.f16_panels : kernels.bf16_panels;
+}
+
 size_t aligned(int64_t size) { return align_up(static_cast<size_t>(size), kAlignment); }
 
 }  // namespace
 
 std::string Matmul::refusal(const Tensor& weight) {
   if (weight.dtype == DType::kI32) return "i32 weights";
-  if (weight.layout == Layout::kPanels && plain(weight.dtype)) return "floats in panels";
+  if (weight.layout == Layout::kPanels && !has_panels(weight.dtype))
+    return fmt::format("{} in panels", dtype_info(weight.dtype).name);
   if (weight.cols() % dtype_info(weight.dtype).block != 0) {
     return fmt::format("{} needs K % {} == 0, K is {}", dtype_info(weight.dtype).name, dtype_info(weight.dtype).block,
                        weight.cols());
@@ -67,7 +72,7 @@ std::string Matmul::name(const Tensor& weight) const {
 }
 
 bool Matmul::reads_panels(const Tensor& weight) const {
-  return weight.layout == Layout::kPanels && form(weight.dtype) == Form::kInt8;
+  return weight.layout == Layout::kPanels && (plain(weight.dtype) || form(weight.dtype) == Form::kInt8);
 }
 
 size_t Matmul::prepared_bytes(Form form, int64_t k) {
@@ -145,10 +150,15 @@ Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t ti
       }
       break;
     case Form::kBf16:
+      if (reads_panels(weight)) return {weight.row(row), true};  // they are the same
       kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
       break;
     case Form::kF32:
-      if (plain(weight.dtype)) {
+      if (reads_panels(weight)) {
+        const FloatPanelKernels& kernels = float_panels(*kernels_, weight.dtype);
+        if (tiles <= 1 && kernels.gemm) return {weight.row(row), false};
+        kernels.unpack(at, k, reinterpret_cast<float*>(panel));
+      } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
       } else {
         auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
@@ -178,8 +188,12 @@ void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int6
                               tokens, y, soon);
       break;
     case Form::kF32:
-      kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y,
-                         soon);
+      if (panel.unpacked)
+        kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y,
+                           soon);
+      else
+        float_panels(*kernels_, weight.dtype)
+            .gemm(bytes(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y, soon);
       break;
   }
 }
@@ -201,11 +215,16 @@ void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* 
                                                             bytes(next));
       break;
     case Form::kBf16:
-      kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y,
-                              bytes(next));
+      if (reads_panels(weight))
+        kernels_->bf16_dot.gemv_panels(at, rows, k, reinterpret_cast<const uint16_t*>(prepared), y, bytes(next));
+      else
+        kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y,
+                                bytes(next));
       break;
     case Form::kF32:
-      if (plain(weight.dtype)) {
+      if (reads_panels(weight)) {
+        float_panels(*kernels_, weight.dtype).gemv(at, rows, k, source, y, bytes(next));
+      } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y, bytes(next));
       } else {
         auto* decoded = reinterpret_cast<float*>(scratch);

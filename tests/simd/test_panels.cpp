@@ -116,5 +116,5 @@ TEST_CASE("weights in panels give the bits of rows") {
       }
     }
   }
-  CHECK(types == 6);
+  CHECK(types == 8);
 }

@@ -1,7 +1,6 @@
 // moiety convert: a fairseq checkpoint becomes a hub-style folder or GGUF.
 #include "runtime/convert.h"
 
-#include <cmath>
 #include <cstdio>
 
 #include "convert.h"
@@ -16,24 +15,6 @@ namespace {
 struct ConvertFlags {
   std::string model, bpe, output, shard_size = "5G";
 };
-
-// "500M", "5G", "4096": bytes.
-uint64_t parse_size(const std::string& text) {
-  size_t end = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-    throw UsageError("--shard-size: expected a number with K, M, G or T, got '" + text + "'");
-  }
-  std::string unit = text.substr(end);
-  if (unit.ends_with('B')) unit.pop_back();
-  const size_t power = unit.empty() ? 0 : std::string("KMGT").find(unit) + 1;
-  const double bytes = value * std::pow(1024.0, static_cast<double>(power));
-  if (unit.size() > 1 || (!unit.empty() && power == 0) || !(bytes >= 1 && bytes < 1e18))
-    throw UsageError("--shard-size: expected a number with K, M, G or T, got '" + text + "'");
-  return static_cast<uint64_t>(bytes);
-}
 
 int run(const ConvertFlags& flags) {
   Interrupt interrupt;
