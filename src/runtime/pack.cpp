@@ -212,8 +212,8 @@ class Packer {
         write_shard(path, i);
         continue;
       }
-      const auto mark = parse_gguf(std::make_shared<MappedFile>(path)).metadata.get_string(kMark);
-      if (mark != mark_) refuse_stranger(path);
+      const GgufShard there = parse_gguf(std::make_shared<MappedFile>(path));
+      if (there.metadata.get_string(kMark) != mark_) refuse_stranger(path);
       ++result_.kept;
       done_ += shards_[i].bytes;
       report();
