@@ -35,6 +35,7 @@ struct PanelBF16 {
 constexpr int kAtOnce = 4;  // lanes, so that their sums do not wait for each other
 
 // y[0..16) = sums of 16 lanes of `count` items; add(lane, step, r0, acc) adds item 16 * step + lane of a vector of rows.
+// It is no lambda: one that is not inlined would keep the sums in memory.
 template <class Add>
 HWY_INLINE void sum_in_lanes(int64_t count, float* y, const Add& add) {
   for (int64_t r0 = 0; r0 < kPanelRows; r0 += kStepRows) {
@@ -49,6 +50,7 @@ HWY_INLINE void sum_in_lanes(int64_t count, float* y, const Add& add) {
       }
       const int64_t whole = count / 16;  // steps that every lane has
       for (int64_t step = 0; step < whole; ++step) {
+#pragma GCC unroll 4
         for (int i = 0; i < kAtOnce; ++i) acc[i] = add(lane[i], step, r0, acc[i]);
       }
       for (int i = 0; i < kAtOnce; ++i) {
@@ -61,6 +63,14 @@ HWY_INLINE void sum_in_lanes(int64_t count, float* y, const Add& add) {
 }
 
 template <class Panel>
+struct AddColumn {
+  const Panel& panel;
+  const float* x;
+  HWY_INLINE V16 operator()(int64_t lane, int64_t step, int64_t r0, V16 acc) const {
+    return hn::MulAdd(panel.load(lane, step, r0), hn::Set(d16, x[16 * step + lane]), acc);
+  }
+};
+template <class Panel>
 void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y, const uint8_t* next) noexcept {
   const int64_t bytes = panel_parts(Panel::kType, k).bytes;
   Ahead ahead(panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next);
@@ -68,9 +78,7 @@ void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x,
     ahead.fetch(static_cast<size_t>(bytes));
     const Panel panel(panels, k);
     HWY_ALIGN float out[kPanelRows];
-    sum_in_lanes(k, out, [&](int64_t lane, int64_t step, int64_t r0, V16 acc) HWY_ATTR {
-      return hn::MulAdd(panel.load(lane, step, r0), hn::Set(d16, x[16 * step + lane]), acc);
-    });
+    sum_in_lanes(k, out, AddColumn<Panel>{panel, x});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
 }
@@ -107,6 +115,22 @@ void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens
 }
 
 #if defined(__AVX512BF16__)
+struct AddPair {
+  const uint8_t* panel;
+  const LaneStarts16& starts;
+  const uint16_t* x;
+  int64_t k;
+  HWY_INLINE V16 operator()(int64_t lane, int64_t step, int64_t, V16 acc) const {
+    const int64_t pair = 16 * step + lane;
+    int32_t two = 0;
+    if (2 * pair + 2 <= k)
+      __builtin_memcpy(&two, x + 2 * pair, 4);
+    else
+      two = x[2 * pair];
+    const __m512i w = _mm512_loadu_si512(panel + (starts.start[lane] + step) * 64);
+    return V16{dot2(acc.raw, w, _mm512_set1_epi32(two))};
+  }
+};
 void gemv_bf16_panels(const uint8_t* panels, int64_t rows, int64_t k, const uint16_t* x, float* y,
                       const uint8_t* next) noexcept {
   const int64_t bytes = panel_parts(DType::kBF16, k).bytes, pairs = (k + 1) / 2;
@@ -115,13 +139,7 @@ void gemv_bf16_panels(const uint8_t* panels, int64_t rows, int64_t k, const uint
   for (int64_t r = 0; r < rows; r += kPanelRows, panels += bytes) {
     ahead.fetch(static_cast<size_t>(bytes));
     HWY_ALIGN float out[kPanelRows];
-    sum_in_lanes(pairs, out, [&](int64_t lane, int64_t step, int64_t, V16 acc) HWY_ATTR {
-      const int64_t pair = 16 * step + lane;
-      int32_t two = 0;
-      __builtin_memcpy(&two, x + 2 * pair, 2 * pair + 2 <= k ? 4 : 2);
-      const __m512i w = _mm512_loadu_si512(panels + (starts.start[lane] + step) * 64);
-      return V16{dot2(acc.raw, w, _mm512_set1_epi32(two))};
-    });
+    sum_in_lanes(pairs, out, AddPair{panels, starts, x, k});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
 }

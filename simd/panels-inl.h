@@ -100,7 +100,8 @@ struct PanelsQ6_K : InPanels<TypeQ6_K, DType::kQ6_K> {
   }
 };
 
-// What a block of activations gives: dword(k4, token), sum(half, token) with half 2 for all 32, scale, block_sum.
+// What a block of activations gives: dword(k4, token), seed<zero>(half, token), minus zero times the sum of a half's codes
+// (2: of all 32), scale, block_sum.
 struct RowActs {
   const Int8Row& x;
   int64_t padded;
@@ -113,7 +114,10 @@ struct RowActs {
       __builtin_memcpy(&four, codes + k4 / 4 * 128 + k4 % 4 * 4, 4);
       return four;
     }
-    HWY_INLINE int32_t sum(int half, int) const { return half == 0 ? first : half == 1 ? last : first + last; }
+    template <int zero>
+    HWY_INLINE VQ seed(int half, int) const {
+      return hn::Set(di16, -zero * (half == 0 ? first : half == 1 ? last : first + last));
+    }
     HWY_INLINE float scale(int) const { return factor; }
     HWY_INLINE float block_sum(int) const { return factor * static_cast<float>(first + last); }
   };
@@ -129,7 +133,13 @@ struct TileActs {
     const int32_t *codes, *sums;
     const float *scales, *block_sums;
     HWY_INLINE int32_t dword(int k4, int t) const { return codes[k4 * kTileTokens + t]; }
-    HWY_INLINE int32_t sum(int half, int t) const { return -sums[(half == 2 ? 0 : half + 1) * kTileTokens + t]; }
+    template <int zero>
+    HWY_INLINE VQ seed(int half, int t) const {
+      if constexpr (zero == 0)
+        return hn::Zero(di16);
+      else
+        return hn::ShiftLeft<hwy::FloorLog2(zero)>(hn::Set(di16, sums[(half == 2 ? 0 : half + 1) * kTileTokens + t]));
+    }
     HWY_INLINE float scale(int t) const { return scales[t]; }
     HWY_INLINE float block_sum(int t) const { return block_sums[t]; }
   };
@@ -141,25 +151,34 @@ struct TileActs {
 
 inline constexpr int64_t kVectorRows = static_cast<int64_t>(hn::MaxLanes(d16));
 
+// The functions below are inlined into one, and hold no lambda: its captures would keep the sums in memory.
+
+// Adds the products of columns 4 * k4 .. 4 * k4 + 3.
+template <class P, int k4, int kTokens, int kVecs, class Block>
+HWY_INLINE void panel_dword(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < kVecs; ++v) {
+    const VB weight = P::template codes<k4>(codes + v * kVectorRows * 4);
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t)
+      sums[t][v] = dot4<P::kSmall>(di16, sums[t][v], weight, hn::BitCast(db, hn::Set(di16, x.dword(k4, t))));
+  }
+}
+template <class P, int kFrom, int kTokens, int kVecs, class Block, int... i>
+HWY_INLINE void panel_dwords(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs],
+                             std::integer_sequence<int, i...>) {
+  (panel_dword<P, kFrom + i>(codes, x, sums), ...);
+}
 // The integer sums of columns [16 half, 16 half + 16), or of all 32 for half 2: kVecs vectors of rows a token.
-template <class P, int kTokens, int kVecs, int half, class Block>
+template <class P, int half, int kTokens, int kVecs, class Block>
 HWY_INLINE void panel_dots(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs]) {
+#pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) {
-    const VQ seed = hn::Set(di16, -P::kZero * x.sum(half, t));
+    const VQ seed = x.template seed<P::kZero>(half, t);
+#pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) sums[t][v] = seed;
   }
-  const auto step = [&]<int k4>() HWY_ATTR {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVecs; ++v) {
-      const VB weight = P::template codes<k4>(codes + v * kVectorRows * 4);
-#pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t)
-        sums[t][v] = dot4<P::kSmall>(di16, sums[t][v], weight, hn::BitCast(db, hn::Set(di16, x.dword(k4, t))));
-    }
-  };
-  constexpr int kFrom = half == 1 ? 4 : 0, kCount = half == 2 ? 8 : 4;
-  [&]<int... i>(std::integer_sequence<int, i...>) { (step.template operator()<kFrom + i>(), ...); }
-  (std::make_integer_sequence<int, kCount>());
+  panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, std::make_integer_sequence<int, half == 2 ? 8 : 4>());
 }
 
 // Adds a block to kTokens sums of kVecs vectors of rows, from row r0 on.
@@ -169,91 +188,96 @@ HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16
   const uint8_t* codes = w.codes + r0 * 4;
   if constexpr (P::kGroup16) {
     VQ last[kTokens][kVecs];
-    panel_dots<P, kTokens, kVecs, 0>(codes, x, sums);
+    panel_dots<P, 0>(codes, x, sums);
+#pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       const VQ sub = P::sub(w, 0, r0 + v * kVectorRows);
+#pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) sums[t][v] = hn::Mul(sums[t][v], sub);
     }
-    panel_dots<P, kTokens, kVecs, 1>(codes, x, last);
+    panel_dots<P, 1>(codes, x, last);
+#pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       const VQ sub = P::sub(w, 1, r0 + v * kVectorRows);
+#pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) sums[t][v] = hn::Add(sums[t][v], hn::Mul(last[t][v], sub));
     }
   } else {
-    panel_dots<P, kTokens, kVecs, 2>(codes, x, sums);
+    panel_dots<P, 2>(codes, x, sums);
   }
+#pragma GCC unroll 4
   for (int v = 0; v < kVecs; ++v) {
     const V16 ws = P::scales(w, r0 + v * kVectorRows);
+#pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t)
       acc[t][v] = hn::MulAdd(hn::ConvertTo(d16, sums[t][v]), hn::Mul(ws, hn::Set(d16, x.scale(t))), acc[t][v]);
     if constexpr (P::kMin) {
       const V16 wm = P::mins(w, r0 + v * kVectorRows);
+#pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) acc[t][v] = hn::NegMulAdd(wm, hn::Set(d16, x.block_sum(t)), acc[t][v]);
     }
   }
 }
 
-// Calls visit(place, lane, step, block) for the blocks of a panel in lane order, end_lane(lane index) behind each lane.
-template <class P, class Visit, class End>
-HWY_INLINE void each_block(const uint8_t* panel, int64_t k, const Visit& visit, const End& end_lane) {
+HWY_INLINE int64_t lane_at(int index) { return ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2); }
+
+// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch.block(): called once a block.
+template <class P, int kTokens, int kVecs, class Acts, class Fetch>
+HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, int64_t r0, float* y, Fetch& fetch) {
+  HWY_ALIGN float stack[4][kTokens][kVecs][kVectorRows];
   const PanelParts parts = panel_parts(P::kType, k);
   PanelBlock w{panel, panel + parts.scales, panel + parts.head};
   const int64_t blocks = k / 32;
-  int64_t place = 0;
-  for (int index = 0; index < 8; ++index) {
-    const int64_t lane = ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2), steps = (blocks - lane + 7) / 8;
-    for (int64_t step = 0; step < steps; ++step, ++place) {
-      w.head = panel + parts.head + step * P::kForm.head;
-      visit(place, lane, step, w);
-      w.codes += P::kForm.codes, w.scales += P::kForm.scales;
+  int depth = 0;
+  for (int64_t index = 0, place = 0; index < 8; ++index) {
+    const int64_t lane = lane_at(static_cast<int>(index)), end = place + (blocks - lane + 7) / 8;
+    V16 acc[kTokens][kVecs];
+    for (int t = 0; t < kTokens; ++t) {
+      for (int v = 0; v < kVecs; ++v) acc[t][v] = hn::Zero(d16);
     }
-    end_lane(index);
+    w.head = panel + parts.head;
+    for (int64_t step = 0; place < end; ++place, ++step) {
+      fetch.block();
+      panel_block<P>(w, acts.block(place, lane, step), r0, acc);
+      w.codes += P::kForm.codes, w.scales += P::kForm.scales, w.head += P::kForm.head;
+    }
+    for (int64_t done = index; done & 1; done >>= 1) {
+      --depth;
+      for (int t = 0; t < kTokens; ++t) {
+        for (int v = 0; v < kVecs; ++v) acc[t][v] = hn::Add(hn::Load(d16, stack[depth][t][v]), acc[t][v]);
+      }
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      for (int v = 0; v < kVecs; ++v) hn::Store(acc[t][v], d16, stack[depth][t][v]);
+    }
+    ++depth;
+  }
+  for (int t = 0; t < kTokens; ++t) {
+    for (int v = 0; v < kVecs; ++v)
+      hn::StoreU(hn::Load(d16, stack[0][t][v]), d16, y + t * kPanelRows + r0 + v * kVectorRows);
   }
 }
 
-// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch(): called once a block.
-template <class P, int kTokens, int kVecs, class Acts, class Fetch>
-HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, int64_t r0, float* y,
-                             const Fetch& fetch) {
-  HWY_ALIGN float stack[4][kTokens][kVecs][kVectorRows];
-  int depth = 0;
-  V16 acc[kTokens][kVecs];
-  const auto each = [&](const auto& f) HWY_ATTR {
-    for (int t = 0; t < kTokens; ++t) {
-      for (int v = 0; v < kVecs; ++v) f(t, v);
-    }
-  };
-  each([&](int t, int v) HWY_ATTR { acc[t][v] = hn::Zero(d16); });
-  each_block<P>(
-      panel, k,
-      [&](int64_t place, int64_t lane, int64_t step, const PanelBlock& w) HWY_ATTR {
-        fetch();
-        panel_block<P, kTokens, kVecs>(w, acts.block(place, lane, step), r0, acc);
-      },
-      [&](int index) HWY_ATTR {
-        for (int done = index; done & 1; done >>= 1) {
-          --depth;
-          each([&](int t, int v) HWY_ATTR { acc[t][v] = hn::Add(hn::Load(d16, stack[depth][t][v]), acc[t][v]); });
-        }
-        each([&](int t, int v) HWY_ATTR { hn::Store(acc[t][v], d16, stack[depth][t][v]); });
-        each([&](int t, int v) HWY_ATTR { acc[t][v] = hn::Zero(d16); });
-        ++depth;
-      });
-  each([&](int t, int v) HWY_ATTR {
-    hn::StoreU(hn::Load(d16, stack[0][t][v]), d16, y + t * kPanelRows + r0 + v * kVectorRows);
-  });
-}
+// A GEMV's prefetching: in the order of addresses, whatever lies there.
+template <class P>
+struct FetchAhead {
+  Ahead ahead;
+  HWY_INLINE void block() { ahead.fetch(static_cast<size_t>(P::kForm.codes + P::kForm.scales)); }
+};
+struct FetchSoon {
+  Spread spread;
+  HWY_INLINE void block() { spread.step(); }
+};
 
 template <class P>
 void panel_gemv(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x, float* y,
                 const uint8_t* next) noexcept {
   const int64_t bytes = panel_parts(P::kType, k).bytes;
-  Ahead ahead(panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next);
+  FetchAhead<P> fetch{{panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next}};
   const RowActs acts{x, (k / 32 + 7) / 8 * 8};
   for (int64_t r = 0; r < rows; r += kPanelRows, panels += bytes) {
     HWY_ALIGN float out[kPanelRows];
-    panel_tokens<P, 1, kParts16>(panels, k, acts, 0, out,
-                                 [&] { ahead.fetch(static_cast<size_t>(P::kForm.codes + P::kForm.scales)); });
+    panel_tokens<P, 1, kParts16>(panels, k, acts, 0, out, fetch);
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
 }
@@ -261,8 +285,8 @@ void panel_gemv(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x
 template <class P, int kTokens>
 HWY_NOINLINE void panel_gemm_tokens(const uint8_t* panel, int64_t k, const Int8Tile& tile, int64_t t0, int64_t r0,
                                     float* y, const Soon& soon) noexcept {
-  Spread spread(soon, k / 32);
-  panel_tokens<P, kTokens, 1>(panel, k, TileActs{tile, t0}, r0, y + t0 * kPanelRows, [&] { spread.step(); });
+  FetchSoon fetch{{soon, k / 32}};
+  panel_tokens<P, kTokens, 1>(panel, k, TileActs{tile, t0}, r0, y + t0 * kPanelRows, fetch);
 }
 
 template <class P>
@@ -285,26 +309,32 @@ void panel_gemm(const uint8_t* panel, const Int8Tile& tile, int64_t k, int64_t t
   }
 }
 
+template <class P, int... k4>
+HWY_INLINE void unpack_codes(const uint8_t* codes, uint8_t* to, std::integer_sequence<int, k4...>) {
+  (hn::StoreU(P::template codes<k4>(codes), db, to + k4 * 64), ...);
+}
+
 template <class P>
 void panel_unpack(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept {
-  each_block<P>(
-      panel, k,
-      [&](int64_t place, int64_t, int64_t, const PanelBlock& w) HWY_ATTR {
-        for (int64_t r = 0; r < kPanelRows; r += kVectorRows) {
-          uint8_t* to = out.codes + place * 512 + r * 4;
-          [&]<int... k4>(std::integer_sequence<int, k4...>) HWY_ATTR {
-            (hn::StoreU(P::template codes<k4>(w.codes + r * 4), db, to + k4 * 64), ...);
-          }
-          (std::make_integer_sequence<int, 8>());
-          hn::StoreU(P::scales(w, r), d16, out.scales + place * 16 + r);
-          if constexpr (P::kMin) hn::StoreU(P::mins(w, r), d16, out.mins + place * 16 + r);
-          if constexpr (P::kGroup16) {
-            for (int half = 0; half < 2; ++half)
-              hn::StoreU(P::sub(w, half, r), di16, out.sub + place * 32 + half * 16 + r);
-          }
+  const PanelParts parts = panel_parts(P::kType, k);
+  PanelBlock w{panel, panel + parts.scales, panel + parts.head};
+  const int64_t blocks = k / 32;
+  for (int64_t index = 0, place = 0; index < 8; ++index) {
+    const int64_t end = place + (blocks - lane_at(static_cast<int>(index)) + 7) / 8;
+    w.head = panel + parts.head;
+    for (; place < end; ++place) {
+      for (int64_t r = 0; r < kPanelRows; r += kVectorRows) {
+        unpack_codes<P>(w.codes + r * 4, out.codes + place * 512 + r * 4, std::make_integer_sequence<int, 8>());
+        hn::StoreU(P::scales(w, r), d16, out.scales + place * 16 + r);
+        if constexpr (P::kMin) hn::StoreU(P::mins(w, r), d16, out.mins + place * 16 + r);
+        if constexpr (P::kGroup16) {
+          for (int half = 0; half < 2; ++half)
+            hn::StoreU(P::sub(w, half, r), di16, out.sub + place * 32 + half * 16 + r);
         }
-      },
-      [](int) {});
+      }
+      w.codes += P::kForm.codes, w.scales += P::kForm.scales, w.head += P::kForm.head;
+    }
+  }
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL
