@@ -32,14 +32,14 @@ struct PanelBF16 {
   }
 };
 
-constexpr int kAtOnce = 4;  // lanes, so that their sums do not wait for each other
-
-// y[0..16) = sums of 16 lanes of `count` items; add(lane, step, r0, acc) adds item 16 * step + lane of a vector of rows.
+// y[0..16) = sums of 16 lanes of `count` items; add(lane, step, r0, acc) adds item 16 * step + lane of a vector of rows,
+// Add::kAtOnce lanes side by side.
 // It is no lambda: one that is not inlined would keep the sums in memory.
 template <class Add>
-HWY_INLINE void sum_in_lanes(int64_t count, float* y, const Add& add) {
+HWY_INLINE void sum_in_lanes(int64_t count, float* y, Ahead& ahead, const Add& add) {
+  constexpr int kAtOnce = Add::kAtOnce;
   for (int64_t r0 = 0; r0 < kPanelRows; r0 += kStepRows) {
-    V16 sums[16 / kAtOnce];
+    HWY_ALIGN float lanes[16][kStep];
     for (int v = 0; v < 16; v += kAtOnce) {
       int64_t lane[kAtOnce];
       V16 acc[kAtOnce];
@@ -50,20 +50,27 @@ HWY_INLINE void sum_in_lanes(int64_t count, float* y, const Add& add) {
       }
       const int64_t whole = count / 16;  // steps that every lane has
       for (int64_t step = 0; step < whole; ++step) {
+        if (r0 == 0) ahead.fetch(Add::kStepBytes);
 #pragma GCC unroll 4
         for (int i = 0; i < kAtOnce; ++i) acc[i] = add(lane[i], step, r0, acc[i]);
       }
       for (int i = 0; i < kAtOnce; ++i) {
         if (16 * whole + lane[i] < count) acc[i] = add(lane[i], whole, r0, acc[i]);
       }
-      sums[v / kAtOnce] = hn::Add(hn::Add(acc[0], acc[1]), hn::Add(acc[2], acc[3]));
+      for (int i = 0; i < kAtOnce; ++i) hn::Store(acc[i], d16, lanes[v + i]);
     }
-    hn::StoreU(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])), d16, y + r0);
+    for (int half = 1; half < 16; half *= 2) {  // neighbours in this order are halves of the tree
+      for (int v = 0; v < 16; v += 2 * half)
+        hn::Store(hn::Add(hn::Load(d16, lanes[v]), hn::Load(d16, lanes[v + half])), d16, lanes[v]);
+    }
+    hn::StoreU(hn::Load(d16, lanes[0]), d16, y + r0);
   }
 }
 
 template <class Panel>
 struct AddColumn {
+  static constexpr int kAtOnce = 2;
+  static constexpr size_t kStepBytes = kAtOnce * kPanelRows * 2;  // of the panel, in a step
   const Panel& panel;
   const float* x;
   HWY_INLINE V16 operator()(int64_t lane, int64_t step, int64_t r0, V16 acc) const {
@@ -75,10 +82,9 @@ void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x,
   const int64_t bytes = panel_parts(Panel::kType, k).bytes;
   Ahead ahead(panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next);
   for (int64_t r = 0; r < rows; r += kPanelRows, panels += bytes) {
-    ahead.fetch(static_cast<size_t>(bytes));
     const Panel panel(panels, k);
     HWY_ALIGN float out[kPanelRows];
-    sum_in_lanes(k, out, AddColumn<Panel>{panel, x});
+    sum_in_lanes(k, out, ahead, AddColumn<Panel>{panel, x});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
 }
@@ -116,6 +122,8 @@ void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens
 
 #if defined(__AVX512BF16__)
 struct AddPair {
+  static constexpr int kAtOnce = 1;
+  static constexpr size_t kStepBytes = kAtOnce * kPanelRows * 4;
   const uint8_t* panel;
   const LaneStarts16& starts;
   const uint16_t* x;
@@ -137,9 +145,8 @@ void gemv_bf16_panels(const uint8_t* panels, int64_t rows, int64_t k, const uint
   Ahead ahead(panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next);
   const LaneStarts16 starts(pairs);
   for (int64_t r = 0; r < rows; r += kPanelRows, panels += bytes) {
-    ahead.fetch(static_cast<size_t>(bytes));
     HWY_ALIGN float out[kPanelRows];
-    sum_in_lanes(pairs, out, AddPair{panels, starts, x, k});
+    sum_in_lanes(pairs, out, ahead, AddPair{panels, starts, x, k});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
 }

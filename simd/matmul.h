@@ -31,7 +31,7 @@ class Matmul {
   std::string name(const Tensor& weight) const;  // "q4_0 x int8"
   // From this many rows on a GEMM pays for the tiles and the unpacking that it needs; below, each row is a GEMV. Both
   // give the same bits.
-  int64_t gemm_rows(const Tensor& weight) const { return reads_panels(weight) ? 2 : 4; }
+  int64_t gemm_rows(const Tensor& weight) const { return reads_panels(weight) && form(weight.dtype) == Form::kInt8 ? 2 : 4; }
 
   // One row in a form; kF32 needs none: the source row is used.
   static size_t prepared_bytes(Form form, int64_t k);
