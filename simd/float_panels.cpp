@@ -27,14 +27,14 @@ struct PanelBF16 {
     const int64_t pair = 8 * step + lane / 2;
     const hn::Repartition<uint32_t, D16> dw;
     const hn::Repartition<uint8_t, D16> db;
-    const auto two = hn::BitCast(dw, hn::LoadU(db, panel + ((starts.start[pair % 16] + pair / 16) * kPanelRows + r0) * 4));
+    const auto two =
+        hn::BitCast(dw, hn::LoadU(db, panel + ((starts.start[pair % 16] + pair / 16) * kPanelRows + r0) * 4));
     return hn::BitCast(d16, lane % 2 ? hn::And(two, hn::Set(dw, 0xffff0000u)) : hn::ShiftLeft<16>(two));
   }
 };
 
-// y[0..16) = sums of 16 lanes of `count` items; add(lane, step, r0, acc) adds item 16 * step + lane of a vector of rows,
-// Add::kAtOnce lanes side by side.
-// It is no lambda: one that is not inlined would keep the sums in memory.
+// y[0..16) = sums of 16 lanes of `count` items; add(lane, step, r0, acc) adds item 16 * step + lane of a vector of
+// rows, Add::kAtOnce lanes side by side. It is no lambda: one that is not inlined would keep the sums in memory.
 template <class Add>
 HWY_INLINE void sum_in_lanes(int64_t count, float* y, Ahead& ahead, const Add& add) {
   constexpr int kAtOnce = Add::kAtOnce;
@@ -78,7 +78,8 @@ struct AddColumn {
   }
 };
 template <class Panel>
-void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y, const uint8_t* next) noexcept {
+void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y,
+                 const uint8_t* next) noexcept {
   const int64_t bytes = panel_parts(Panel::kType, k).bytes;
   Ahead ahead(panels, (rows + kPanelRows - 1) / kPanelRows * bytes, next);
   for (int64_t r = 0; r < rows; r += kPanelRows, panels += bytes) {
@@ -122,7 +123,7 @@ void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens
 
 #if defined(__AVX512BF16__)
 struct AddPair {
-  static constexpr int kAtOnce = 1;
+  static constexpr int kAtOnce = 2;
   static constexpr size_t kStepBytes = kAtOnce * kPanelRows * 4;
   const uint8_t* panel;
   const LaneStarts16& starts;

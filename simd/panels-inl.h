@@ -54,15 +54,21 @@ struct InPanels : T {
 };
 struct PanelsQ8_0 : InPanels<TypeQ8_0, DType::kQ8_0> {
   template <int k4>
-  static HWY_INLINE VB codes(const uint8_t* at) { return hn::LoadU(db, at + k4 * 64); }
+  static HWY_INLINE VB codes(const uint8_t* at) {
+    return hn::LoadU(db, at + k4 * 64);
+  }
 };
 struct PanelsQ4_0 : InPanels<TypeQ4_0, DType::kQ4_0> {
   template <int k4>
-  static HWY_INLINE VB codes(const uint8_t* at) { return nibbles<k4>(at); }
+  static HWY_INLINE VB codes(const uint8_t* at) {
+    return nibbles<k4>(at);
+  }
 };
 struct PanelsMXFP4 : InPanels<TypeMXFP4, DType::kMXFP4> {
   template <int k4>
-  static HWY_INLINE VB codes(const uint8_t* at) { return lookup(nibbles<k4>(at), kMXFP4Values, kZero); }
+  static HWY_INLINE VB codes(const uint8_t* at) {
+    return lookup(nibbles<k4>(at), kMXFP4Values, kZero);
+  }
   static HWY_INLINE V16 scales(const PanelBlock& block, int64_t r0) {
     return e8m0_halves(bytes_at<uint8_t>(block.scales + r0));
   }
@@ -81,7 +87,9 @@ struct KPanels : InPanels<T, type> {
 };
 struct PanelsQ4_K : KPanels<TypeQ4_K, DType::kQ4_K> {
   template <int k4>
-  static HWY_INLINE VB codes(const uint8_t* at) { return nibbles<k4>(at); }
+  static HWY_INLINE VB codes(const uint8_t* at) {
+    return nibbles<k4>(at);
+  }
 };
 struct PanelsQ5_K : KPanels<TypeQ5_K, DType::kQ5_K> {
   template <int k4>
@@ -100,8 +108,8 @@ struct PanelsQ6_K : InPanels<TypeQ6_K, DType::kQ6_K> {
   }
 };
 
-// What a block of activations gives: dword(k4, token), seed<zero>(half, token), minus zero times the sum of a half's codes
-// (2: of all 32), scale, block_sum.
+// What a block of activations gives: dword(k4, token), seed<zero>(half, token), minus zero times the sum of a half's
+// codes (2: of all 32), scale, block_sum.
 struct RowActs {
   const Int8Row& x;
   int64_t padded;
@@ -178,7 +186,7 @@ HWY_INLINE void panel_dots(const uint8_t* codes, const Block& x, VQ (&sums)[kTok
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) sums[t][v] = seed;
   }
-  panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, std::make_integer_sequence<int, half == 2 ? 8 : 4>());
+  panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, std::make_integer_sequence < int, half == 2 ? 8 : 4 > ());
 }
 
 // Adds a block to kTokens sums of kVecs vectors of rows, from row r0 on.

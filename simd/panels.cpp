@@ -1,7 +1,6 @@
 // The quantised types that have panels.
-#include "simd/panels-inl.h"
-
 #include "simd/level.h"
+#include "simd/panels-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
 

@@ -38,7 +38,8 @@ struct Moves {
   }
   constexpr void pair(int k, size_t byte, int bit) {
     const int column = k % 32;
-    add({at(byte), at(256 + column / 16 * 64 + k % 4), bit_of(bit), bit_of(column / 4 % 4 * 2), 2, 0, kCodes, 4, of(k)});
+    add({at(byte), at(256 + column / 16 * 64 + k % 4), bit_of(bit), bit_of(column / 4 % 4 * 2), 2, 0, kCodes, 4,
+         of(k)});
   }
   // Bytes of every row: `size` a row, `to` counts in the part.
   constexpr void number(size_t byte, int size, Part part, int to, int block = 0) {
@@ -132,7 +133,8 @@ int64_t lane_place(int64_t i, int64_t count, int lanes) {
     for (int bit = 1, mirror = lanes / 2; mirror; bit *= 2, mirror /= 2) out |= lane & bit ? mirror : 0;
     return out;
   };
-  for (int64_t before = 0; before < reversed(i % lanes); ++before) place += (count - reversed(before) + lanes - 1) / lanes;
+  for (int64_t before = 0; before < reversed(i % lanes); ++before)
+    place += (count - reversed(before) + lanes - 1) / lanes;
   return place;
 }
 

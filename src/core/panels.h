@@ -1,13 +1,14 @@
 // Panels: a weight matrix as the kernels of small batches read it. kPanelRows rows lie together, and a vector of the
 // kernels has a dword of each row. Not one bit of the rows is lost: panel_row() gives them back.
 //
-// A panel has three parts, each starting at a multiple of 64 bytes. Blocks of 32 columns lie in lane order: b % 8 in the
-// bit-reversed order 0 4 2 6 1 5 3 7, then b / 8 (simd/kernels.h: an output's sum visits them so).
+// A panel has three parts, each starting at a multiple of 64 bytes. Blocks of 32 columns lie in lane order: b % 8 in
+// the bit-reversed order 0 4 2 6 1 5 3 7, then b / 8 (simd/kernels.h: an output's sum visits them so).
 //   codes:  [block] planes, whole vectors of [row][4 columns]: byte r * 4 + k % 4 belongs to row r, column k.
 //           Of a code of 4 to 6 bits, the low 4 in 4 vectors: vector k / 4 % 4, the high nibble for k >= 16.
 //           The fifth bit (q5_K) in a vector of bits: bit k / 4. The upper two (q6_K) in 2 of bit pairs: vector k / 16,
 //           bits 2 * (k / 4 % 4). Codes of 8 bits in 8 vectors, plus 128 (q8_0).
-//   scales: [block] numbers [row] that a block has: d (q8_0, q4_0), e (mxfp4), scales then minima as bytes (q4_K, q5_K),
+//   scales: [block] numbers [row] that a block has: d (q8_0, q4_0), e (mxfp4), scales then minima as bytes (q4_K,
+//   q5_K),
 //           scales of the first 16 columns, then of the last (q6_K).
 //   head:   [block of 256] d, then dmin, [row].
 // f16 is [column][row], columns in lane order of 16 lanes; bf16 is [pair of columns][row][2], pairs in that order.

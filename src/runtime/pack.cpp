@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <set>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -11,10 +10,10 @@
 #include "core/threads.h"
 #include "formats/gguf_parse.h"
 #include "formats/gguf_writer.h"
-#include "models/registry.h"
 #include "runtime/fairseq_keys.h"
 #include "runtime/fairseq_model.h"
 #include "runtime/load.h"
+#include "runtime/pack_plan.h"
 
 namespace moiety {
 
@@ -28,121 +27,26 @@ constexpr uint32_t kPage = 4096;
 constexpr size_t kPiece = size_t{4} << 20;  // bytes between two polls of the cancel token
 
 // A folder's files beside the weights, in the order in which they are copied.
-constexpr const char* kBeside[] = {"generation_config.json", "tokenizer.json",  "tokenizer_config.json",
-                                   "chat_template.jinja",    "dict.txt",        "encoder.json",
-                                   "vocab.bpe",              "vocab.json",      "merges.txt",
-                                   "added_tokens.json",      "special_tokens_map.json"};
-
-struct Item {
-  std::string name;
-  Tensor from;
-  Tensor to;  // its form in the file; no data
-
-  uint64_t bytes() const { return to.bytes(); }
-};
-
-// What becomes of a tensor. Linear layers of f32 and bf16 stay in rows: at prefill oneDNN takes them as they are.
-Item item_of(std::string name, const Tensor& from, bool linear, bool expert) {
-  Item item{std::move(name), from, from};
-  const bool taken = from.dtype == DType::kBF16 && !expert;
-  if ((linear || expert) && from.rank == 2 && from.rows() >= kPanelRows && has_panels(from.dtype) && !taken)
-    item.to = make_panels(nullptr, from.dtype, from.rows(), from.cols());
-  return item;
-}
-
-// The store's tensors by address, to find whose part a view is.
-class Owners {
- public:
-  explicit Owners(const WeightStore& store) {
-    for (const std::string& name : store.names()) {
-      const Tensor& t = store.find(name)->tensor;
-      list_.push_back({t.data, t.bytes(), &name});
-    }
-    std::ranges::sort(list_, {}, &Owner::data);
-  }
-  const std::string& name_of(const Tensor& view) const {
-    auto at = std::ranges::upper_bound(list_, view.data, {}, &Owner::data);
-    if (at == list_.begin()) fail(Status::kInternal, "a view of no tensor");
-    --at;
-    if (view.data >= at->data + at->bytes) fail(Status::kInternal, "a view of no tensor");
-    return *at->name;
-  }
-
- private:
-  struct Owner {
-    const std::byte* data;
-    size_t bytes;
-    const std::string* name;
-  };
-  std::vector<Owner> list_;
-};
-
-// The tensors of the packed model: the dense part as the file has it, then the experts, layer by layer. An expert that
-// the file keeps in one tensor with others becomes PREFIX.experts.ID.ROLE.weight.
-class Plan {
- public:
-  explicit Plan(const ModelSource& source) : source_(source), owners_(source.store) {
-    Banks banks;
-    const Graph graph = build_graph(source.config, source.store, source.config.context, banks);
-    std::set<const std::byte*> linear, tables;
-    for (const Node& node : graph.nodes()) {
-      if (const auto* op = std::get_if<Linear>(&node.op)) linear.insert(op->weight.data);
-      if (const auto* op = std::get_if<Embedding>(&node.op)) tables.insert(op->table.data);
-      if (const auto* op = std::get_if<Experts>(&node.op)) add_bank(*op->bank);
-    }
-    std::vector<Item> experts = std::move(items);
-    items.clear();
-    for (const std::string& name : source.store.names()) {
-      if (in_banks_.contains(name)) continue;
-      const Weight& weight = *source.store.find(name);
-      const std::byte* data = weight.tensor.data;
-      const bool own = source.format == "gguf" && !weight.file_name.empty();  // its configuration is read by these names
-      items.push_back(item_of(own ? weight.file_name : name, weight.tensor, linear.contains(data) && !tables.contains(data), false));
-    }
-    std::ranges::move(experts, std::back_inserter(items));
-  }
-
-  std::vector<Item> items;
-
- private:
-  void add_bank(const ExpertBank& bank) {
-    for (int e = 0; e < bank.size(); ++e) {
-      const Expert& x = bank.expert(e);
-      const bool fused = x.gate && owners_.name_of(x.gate) == owners_.name_of(x.up);
-      const auto add = [&](const Tensor& t, const char* role, bool matrix) {
-        if (t) items.push_back(item_of(name_of(t, e, fused, role), t, false, matrix));
-      };
-      add(x.gate, "gate_proj", true), add(x.up, "up_proj", true), add(x.down, "down_proj", true);
-      add(x.gate_bias, "", false), add(x.up_bias, "", false), add(x.down_bias, "", false);
-    }
-  }
-
-  std::string name_of(const Tensor& view, int expert, bool fused, const char* role) {
-    const std::string& owner = owners_.name_of(view);
-    in_banks_.insert(owner);
-    const Tensor& whole = source_.store.find(owner)->tensor;
-    if (whole.rank < 3) return owner;
-    std::string name = owner.ends_with(".weight") ? owner.substr(0, owner.size() - 7) : owner;
-    const size_t dot = name.rfind('.');
-    std::string prefix = name.substr(0, dot == std::string::npos ? 0 : dot);
-    const std::string last = name.substr(dot == std::string::npos ? 0 : dot + 1);
-    if (!prefix.ends_with(".experts")) prefix += ".experts";
-    return fmt::format("{}.{}.{}.weight", prefix, expert, fused ? role : last);
-  }
-
-  const ModelSource& source_;
-  Owners owners_;
-  std::set<std::string> in_banks_;
-};
+constexpr const char* kBeside[] = {"generation_config.json",
+                                   "tokenizer.json",
+                                   "tokenizer_config.json",
+                                   "chat_template.jinja",
+                                   "dict.txt",
+                                   "encoder.json",
+                                   "vocab.bpe",
+                                   "vocab.json",
+                                   "merges.txt",
+                                   "added_tokens.json",
+                                   "special_tokens_map.json"};
 
 struct Shard {
-  std::vector<const Item*> items;
+  std::vector<const PackItem*> items;
   uint64_t bytes = 0;
 };
 
-std::vector<Shard> cut(const std::vector<Item>& items, uint64_t limit) {
+std::vector<Shard> cut(const std::vector<PackItem>& items, uint64_t limit) {
   std::vector<Shard> shards(1);
-  for (const Item& item : items) {
+  for (const PackItem& item : items) {
     if (!shards.back().items.empty() && shards.back().bytes + item.bytes() > limit) shards.emplace_back();
     shards.back().items.push_back(&item);
     shards.back().bytes += item.bytes();
@@ -176,7 +80,10 @@ struct Beside {
 class Packer {
  public:
   Packer(const fs::path& model, const fs::path& output, const PackOptions& options)
-      : location_(find_model(model)), output_(output), options_(options), source_(read_model(model, options.vocabulary)) {
+      : location_(find_model(model)),
+        output_(output),
+        options_(options),
+        source_(read_model(model, options.vocabulary)) {
     if (options.shard_bytes == 0) fail(Status::kInvalidArgument, "shards of 0 bytes");
     if (location_.kind == ModelKind::kGguf) {
       gguf_ = open_gguf(location_.file);
@@ -186,11 +93,11 @@ class Packer {
     }
     for (const UnsupportedWeight& weight : source_.store.unsupported())
       result_.left_out.push_back(fmt::format("{} ({})", printable(weight.name), printable(weight.type)));
-    items_ = Plan(source_).items;
+    items_ = packed_items(source_);
     shards_ = cut(items_, options.shard_bytes);
     if (shards_.size() > UINT16_MAX) fail(Status::kInvalidArgument, "{} files, limit {}", shards_.size(), UINT16_MAX);
     for (const Shard& shard : shards_) total_ += shard.bytes;
-    for (const Item& item : items_) {
+    for (const PackItem& item : items_) {
       auto& part = item.to.layout == Layout::kPanels ? result_.packed : result_.plain;
       part[dtype_info(item.to.dtype).name] += item.bytes();
     }
@@ -252,7 +159,7 @@ class Packer {
   std::string mark() const {
     Hash hash;
     for (const std::string& name : source_.store.names()) hash.add(std::string_view(source_.store.find(name)->origin));
-    for (const Item& item : items_) {
+    for (const PackItem& item : items_) {
       hash.add(std::string_view(item.name)), hash.add(item.to.dtype, item.to.layout, item.bytes());
       for (int i = 0; i < item.to.rank; ++i) hash.add(item.to.dim(i));
     }
@@ -291,9 +198,10 @@ class Packer {
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(output_, code)) {
       const std::string name = entry.path().filename().string();
-      const bool weights = name.ends_with(".gguf") || name.ends_with(".safetensors") ||
-                           name.ends_with(".safetensors.index.json");
-      if (weights && std::ranges::find(result_.files, output_ / name) == result_.files.end()) refuse_stranger(entry.path());
+      const bool weights =
+          name.ends_with(".gguf") || name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+      if (weights && std::ranges::find(result_.files, output_ / name) == result_.files.end())
+        refuse_stranger(entry.path());
     }
   }
 
@@ -307,13 +215,14 @@ class Packer {
       writer.set_split(static_cast<uint16_t>(number), static_cast<uint16_t>(shards_.size()),
                        static_cast<int32_t>(items_.size() + shards_.size()));
     if (number == 0) write_keys(writer);
-    for (const Item* item : shard.items)
-      writer.add_tensor(item->name, item->to.dtype, std::span(item->to.shape).first(static_cast<size_t>(item->to.rank)), item->to.layout);
+    for (const PackItem* item : shard.items)
+      writer.add_tensor(item->name, item->to.dtype, std::span(item->to.shape).first(static_cast<size_t>(item->to.rank)),
+                        item->to.layout);
     const int64_t words = 2 * (static_cast<int64_t>(shard.items.size()) + 1);
     const std::string checksums = shards_.size() == 1 ? kChecksums : fmt::format("{}.{}", kChecksums, number);
     writer.add_tensor(checksums, DType::kI32, std::span(&words, 1));
     std::vector<uint64_t> hashes{0};
-    for (const Item* item : shard.items) hashes.push_back(write_item(writer, *item));
+    for (const PackItem* item : shard.items) hashes.push_back(write_item(writer, *item));
     hashes[0] = writer.header_hash();
     writer.write(std::as_bytes(std::span(hashes)));
     writer.commit();
@@ -326,12 +235,14 @@ class Packer {
     writer.set_strings(kFiles, views);
     if (!gguf_) return;
     for (const GgufValue& value : gguf_->metadata.values()) {
-      if (!value.key.starts_with("split.") && !value.key.starts_with("moiety.packed_") && value.key != "general.alignment") writer.copy(value);
+      if (!value.key.starts_with("split.") && !value.key.starts_with("moiety.packed_") &&
+          value.key != "general.alignment")
+        writer.copy(value);
     }
   }
 
   // Returns the hash of the tensor's bytes in the file.
-  uint64_t write_item(GgufWriter& writer, const Item& item) {
+  uint64_t write_item(GgufWriter& writer, const PackItem& item) {
     Hash hash;
     if (item.to.layout == Layout::kRows) {
       for (std::span<const std::byte> rest(item.from.data, item.from.bytes()); !rest.empty();) {
@@ -342,7 +253,8 @@ class Packer {
       return hash.value();
     }
     const auto panel = static_cast<size_t>(item.to.row_bytes * kPanelRows);
-    const auto panels = static_cast<int64_t>(item.bytes() / panel), at_once = static_cast<int64_t>(piece_of(item.to) / panel);
+    const auto panels = static_cast<int64_t>(item.bytes() / panel),
+               at_once = static_cast<int64_t>(piece_of(item.to) / panel);
     for (int64_t first = 0; first < panels; first += at_once) {
       const int64_t count = std::min(at_once, panels - first);
       buffer_.resize(static_cast<size_t>(count) * panel);
@@ -372,7 +284,7 @@ class Packer {
   const PackOptions& options_;
   ModelSource source_;
   std::optional<GgufFile> gguf_;  // the source's keys, if it has any
-  std::vector<Item> items_;
+  std::vector<PackItem> items_;
   std::vector<Shard> shards_;
   std::vector<Beside> beside_;
   std::string mark_;
@@ -387,7 +299,8 @@ class Verifier {
  public:
   Verifier(const fs::path& path, const std::function<void(double)>& progress, const CancelToken* cancel)
       : file_(open_gguf(path)), folder_(path.parent_path()), progress_(progress), cancel_(cancel) {
-    if (!is_packed(file_)) fail(Status::kInvalidArgument, "{}: the model is not packed, it has no checksums", printable(path.string()));
+    if (!is_packed(file_))
+      fail(Status::kInvalidArgument, "{}: the model is not packed, it has no checksums", printable(path.string()));
     for (const auto& shard : file_.shards) total_ += shard->size();
   }
 
@@ -395,9 +308,11 @@ class Verifier {
     for (uint32_t i = 0; i < file_.shards.size(); ++i) check_shard(i);
     for (std::string_view line : file_.metadata.get_strings(kFiles).value_or(std::vector<std::string_view>{})) {
       const std::string name(line.substr(std::min<size_t>(line.size(), 17)));
-      if (name.empty() || name.find('/') != std::string::npos) file_.metadata.reject(kFiles, "expected a hash and a file's name");
+      if (name.empty() || name.find('/') != std::string::npos)
+        file_.metadata.reject(kFiles, "expected a hash and a file's name");
       if (fmt::format("{:016x} {}", hash_of(folder_ / name), name) != line)
-        fail(Status::kFormat, "{}: damaged, its hash is not the one that {} was packed with", printable(name), file_.shards[0]->name());
+        fail(Status::kFormat, "{}: damaged, its hash is not the one that {} was packed with", printable(name),
+             file_.shards[0]->name());
     }
     return done_;
   }
@@ -420,7 +335,8 @@ class Verifier {
     };
     uint64_t header = UINT64_MAX;
     for (const GgufTensor* tensor : tensors) header = std::min(header, tensor->offset);
-    if (hash_of(file_.shards[number]->bytes().first(header)) != expected(0)) fail(Status::kFormat, "{}: its header is damaged", name);
+    if (hash_of(file_.shards[number]->bytes().first(header)) != expected(0))
+      fail(Status::kFormat, "{}: its header is damaged", name);
     done_ += header;
     for (size_t i = 0; i + 1 < tensors.size(); ++i) {
       const Tensor view = file_.view(*tensors[i]);

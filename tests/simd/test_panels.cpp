@@ -58,8 +58,8 @@ std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const st
   std::vector<float> y(static_cast<size_t>(tokens * n), -12345.5f);
   if (tiles == 0) {
     for (int64_t t = 0; t < tokens; ++t)
-      matmul.gemv(weight, 0, n, sources[static_cast<size_t>(t)], parts[static_cast<size_t>(t)], &y[static_cast<size_t>(t * n)],
-                  scratch.data(), nullptr);
+      matmul.gemv(weight, 0, n, sources[static_cast<size_t>(t)], parts[static_cast<size_t>(t)],
+                  &y[static_cast<size_t>(t * n)], scratch.data(), nullptr);
     return y;
   }
   matmul.pack(form, sources.data(), parts.data(), tokens, k, tile.data());
