@@ -1,6 +1,7 @@
-// bench_op: what each kernel reaches. GEMV: weights streamed from memory, GB/s and the share of the read bandwidth.
-// GEMM: 2*N*K*T operations over the time of unpacking the weights and multiplying, Gop/s and the share of the peak of
-// the arithmetic that it uses. The limits are probed before and after.
+// bench_op: what each kernel reaches, for weights in rows and in panels. GEMV: weights streamed from memory, GB/s and the
+// share of the read bandwidth. T tokens: 2*N*K*T operations over the time of unpacking the weights, where that is done,
+// and multiplying, Gop/s and the share of the peak of the arithmetic that it uses; the weights are in the caches. The
+// limits are probed before and after.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "core/blocks.h"
 #include "core/buffer.h"
 #include "core/error.h"
+#include "core/panels.h"
 #include "simd/levels.h"
 #include "simd/matmul.h"
 
@@ -63,18 +65,45 @@ void fill(const Tensor& weight) {
 
 struct Line {
   std::string type, kernel;
-  double gemv = 0, gemm[3] = {};  // bytes/s, operations/s
+  double gemv = 0, gemm[6] = {};  // bytes/s, operations/s
   double peak = 0;
 };
-constexpr int64_t kTokens[3] = {12, 60, 480};
+constexpr int64_t kTokens[6] = {2, 4, 8, 12, 60, 480};
 
-double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Threads& threads) {
+// A weight of random values.
+struct Weight {
+  Buffer memory;
+  Tensor tensor;
+  Weight(DType type, Layout layout, int64_t rows, int64_t cols)
+      : memory(layout == Layout::kPanels
+                   ? static_cast<size_t>(rows / kPanelRows * panel_parts(type, cols).bytes)
+                   : dtype_bytes(type, cols) * static_cast<size_t>(rows)) {
+    if (layout == Layout::kRows) {
+      tensor = make_tensor(memory.data(), type, {rows, cols});
+      fill(tensor);
+      return;
+    }
+    constexpr int64_t kSome = 8 * kPanelRows;  // packed once, and copied
+    const Buffer some(dtype_bytes(type, cols) * kSome);
+    const Tensor source = make_tensor(some.data(), type, {kSome, cols});
+    fill(source);
+    tensor = make_panels(memory.data(), type, rows, cols);
+    for (int64_t r = 0; r < rows; r += kPanelRows) {
+      if (r < kSome)
+        pack_panel(source, r, tensor.row(r));
+      else
+        std::memcpy(tensor.row(r), tensor.row(r % kSome), static_cast<size_t>(kPanelRows * tensor.row_bytes));
+    }
+  }
+};
+
+double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Layout layout, Threads& threads) {
   constexpr int64_t kCols = 2048, kRows = 64;
-  const auto row = static_cast<int64_t>(dtype_bytes(type, kCols));
+  const int64_t row = layout == Layout::kPanels ? panel_parts(type, kCols).bytes / kPanelRows
+                                                : static_cast<int64_t>(dtype_bytes(type, kCols));
   const int64_t tasks = std::max<int64_t>(threads.size(), static_cast<int64_t>(o.stream_bytes) / (row * kRows));
-  const Buffer memory(static_cast<size_t>(tasks * kRows * row));
-  Tensor weight = make_tensor(memory.data(), type, {tasks * kRows, kCols});
-  fill(weight);
+  const Weight owner(type, layout, tasks * kRows, kCols);
+  const Tensor& weight = owner.tensor;
   const std::vector<float> x(kCols, 0.37f);
   const Buffer prepared(simd::Matmul::prepared_bytes(matmul.form(type), kCols) + 64),
       scratch(matmul.panel_bytes(weight) * static_cast<size_t>(threads.size()) + 64);
@@ -94,13 +123,13 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Threa
   return static_cast<double>(window * kRows * row) / time;
 }
 
-double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64_t tokens, Threads& threads) {
+double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layout layout, int64_t tokens,
+                 Threads& threads) {
   constexpr int64_t kCols = 2048;
   const int64_t kRows = tokens > 100 ? 256 : 1024;
   const simd::Form form = matmul.form(type);
-  const Buffer memory(dtype_bytes(type, kCols) * static_cast<size_t>(kRows));
-  const Tensor weight = make_tensor(memory.data(), type, {kRows, kCols});
-  fill(weight);
+  const Weight owner(type, layout, kRows, kCols);
+  const Tensor& weight = owner.tensor;
   const int64_t tiles = (tokens + simd::kTileTokens - 1) / simd::kTileTokens;
   const size_t tile_bytes = simd::Matmul::tile_bytes(form, kCols), panel_bytes = matmul.panel_bytes(weight);
   const Buffer packed(tile_bytes * static_cast<size_t>(tiles)),
@@ -118,9 +147,14 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, int64
     threads.run(kRows / simd::kPanelRows, [&](int64_t task, int worker) {
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
       alignas(64) float y[simd::kTileTokens * simd::kPanelRows];
-      matmul.unpack(weight, task * simd::kPanelRows, simd::kPanelRows, panel);
+      if (tokens < matmul.gemm_rows(weight)) {
+        for (int64_t t = 0; t < tokens; ++t)
+          matmul.gemv(weight, task * kPanelRows, kPanelRows, x.data(), prepared.data(), y, panel, nullptr);
+        return;
+      }
+      const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tiles, panel);
       for (int64_t t = 0; t < tiles; ++t) {
-        matmul.gemm(weight, panel, packed.data() + static_cast<size_t>(t) * tile_bytes,
+        matmul.gemm(weight, unpacked, packed.data() + static_cast<size_t>(t) * tile_bytes,
                     std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens), y,
                     simd::Matmul::panel_at(weight, (task + 1) * simd::kPanelRows).part(t, tiles));
       }
@@ -141,11 +175,11 @@ void print_line(const Options& o, const Line& l, const Peaks& peaks, const char*
         "{{\"bench\":\"op\",\"type\":\"{}\",\"kernel\":\"{}\",\"level\":\"{}\",\"threads\":{},\"gemv_gbs\":{:.3f},"
         "\"read_gbs\":{:.3f}",
         l.type, l.kernel, level, threads, l.gemv * 1e-9, peaks.read * 1e-9);
-    for (int i = 0; i < 3; ++i) fmt::print(",\"gemm_gops_{}\":{:.2f}", kTokens[i], l.gemm[i] * 1e-9);
+    for (int i = 0; i < 6; ++i) fmt::print(",\"gemm_gops_{}\":{:.2f}", kTokens[i], l.gemm[i] * 1e-9);
     fmt::print(",\"peak_gops\":{:.2f}}}\n", l.peak * 1e-9);
     return;
   }
-  fmt::print("| {:7} | {:15} | {:5.1f} | {:3.0f} % |", l.type, l.kernel, l.gemv * 1e-9, 100 * l.gemv / peaks.read);
+  fmt::print("| {:7} | {:20} | {:5.1f} | {:3.0f} % |", l.type, l.kernel, l.gemv * 1e-9, 100 * l.gemv / peaks.read);
   for (double g : l.gemm) fmt::print(" {:5.0f} | {:3.0f} % |", g * 1e-9, 100 * g / l.peak);
   fmt::print("\n");
 }
@@ -161,21 +195,31 @@ void run(const Options& o) {
   print_peaks(o, peaks);
   if (o.format == "md") {
     fmt::print(
-        "| type    | kernel          | GEMV GB/s | of read | T=12 Gop/s | of peak | T=60 | of peak | T=480 | of peak "
-        "|\n");
-    fmt::print("|---------|-----------------|------:|------:|------:|------:|------:|------:|------:|------:|\n");
+        "| type    | kernel               | GEMV GB/s | of read | T=2 Gop/s | of peak | T=4 | of peak | T=8 | of peak "
+        "| T=12 | of peak | T=60 | of peak | T=480 | of peak |\n");
+    fmt::print(
+        "|---------|----------------------|------:|------:|------:|------:|------:|------:|------:|------:|------:|"
+        "------:|------:|------:|------:|------:|\n");
   }
   for (int i = 0; i < kDTypeCount; ++i) {
     const auto type = static_cast<DType>(i);
     if (type == DType::kI32 || (!o.only.empty() && o.only != dtype_info(type).name)) continue;
-    Line line;
-    line.type = dtype_info(type).name;
-    line.kernel = matmul.name(type);
-    const simd::Form form = matmul.form(type);
-    line.peak = form == simd::Form::kInt8 ? peaks.int8 : form == simd::Form::kBf16 ? peaks.bf16 : peaks.f32;
-    line.gemv = gemv_rate(o, matmul, type, *threads);
-    for (int t = 0; t < 3; ++t) line.gemm[t] = gemm_rate(o, matmul, type, kTokens[t], *threads);
-    print_line(o, line, peaks, level.name, threads->size());
+    for (const Layout layout : {Layout::kRows, Layout::kPanels}) {
+      Tensor sample = make_tensor(nullptr, type, {kPanelRows, 256});
+      if (layout == Layout::kPanels) {
+        if (!has_panels(type)) continue;
+        sample = make_panels(nullptr, type, kPanelRows, 256);
+        if (!simd::Matmul::refusal(sample).empty()) continue;
+      }
+      Line line;
+      line.type = dtype_info(type).name;
+      line.kernel = matmul.name(sample);
+      const simd::Form form = matmul.form(type);
+      line.peak = form == simd::Form::kInt8 ? peaks.int8 : form == simd::Form::kBf16 ? peaks.bf16 : peaks.f32;
+      line.gemv = gemv_rate(o, matmul, type, layout, *threads);
+      for (int t = 0; t < 6; ++t) line.gemm[t] = gemm_rate(o, matmul, type, layout, kTokens[t], *threads);
+      print_line(o, line, peaks, level.name, threads->size());
+    }
   }
   print_peaks(o, probe_peaks(*threads, cpu.features));
 }

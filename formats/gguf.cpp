@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/panels.h"
 #include "formats/gguf_parse.h"
 
 namespace moiety {
@@ -156,6 +157,7 @@ Tensor GgufFile::view(const GgufTensor& tensor) const {
   Tensor out;
   out.data =
       const_cast<std::byte*>(shards[tensor.shard]->bytes().data() + tensor.offset);  // views are read-only by contract
+  if (tensor.layout == Layout::kPanels) return make_panels(out.data, *tensor.dtype, tensor.shape[0], tensor.shape[1]);
   out.dtype = *tensor.dtype;
   out.rank = static_cast<int>(tensor.rank);
   out.shape = tensor.shape;

@@ -87,8 +87,13 @@ class GgufMetadata {
   NameIndex index_;
 };
 
+// Types of our own: the file's number of a type plus this, for a matrix in panels (core/panels.h). Other programs refuse
+// a type that they do not know.
+inline constexpr uint32_t kGgufPanels = 0x6d6f0000;
+
 struct GgufTensor {
   std::string_view name;
+  Layout layout = Layout::kRows;          // kPanels: rank 2, of a type that has panels
   std::optional<DType> dtype;             // nothing: a type that we do not compute with; type_name says which
   const char* type_name = "";             // as ggml calls it: "Q4_K", "IQ2_XS"
   uint32_t rank = 0;                      // 1 to 4

@@ -8,6 +8,7 @@
 
 #include "core/checked.h"
 #include "core/error.h"
+#include "core/panels.h"
 
 namespace moiety {
 namespace {
@@ -203,11 +204,18 @@ constexpr GgmlType kGgmlTypes[] = {
     {41, "Q1_0", {}, 128, 18},
 };
 
-const GgmlType& read_ggml_type(Cursor& in, std::string_view name) {
+const GgmlType& read_ggml_type(Cursor& in, GgufTensor& tensor) {
   const uint64_t at = in.position();
   const auto id = in.number<uint32_t>("tensor type");
-  const auto type = std::ranges::find(kGgmlTypes, id, &GgmlType::id);
-  if (type != std::end(kGgmlTypes)) return *type;
+  const bool panels = (id & 0xffff0000u) == kGgufPanels;
+  const auto type = std::ranges::find(kGgmlTypes, panels ? id & 0xffffu : id, &GgmlType::id);
+  const std::string_view name = tensor.name;
+  if (type != std::end(kGgmlTypes)) {
+    if (panels && (!type->dtype || !has_panels(*type->dtype)))
+      in.error(at, "tensor '{}' is in panels, which {} has not", printable(name), type->name);
+    if (panels) tensor.layout = Layout::kPanels;
+    return *type;
+  }
   in.error(at, "tensor '{}' has the unknown type {}", printable(name), static_cast<int32_t>(id));
 }
 
@@ -231,6 +239,15 @@ void read_shape(Cursor& in, GgufTensor& tensor, uint64_t& elements) {
   }
 }
 
+// Bytes of a matrix in panels; nothing where they exceed 2^64.
+std::optional<uint64_t> bytes_in_panels(const GgufTensor& tensor) {
+  constexpr int64_t kMostColumns = int64_t{1} << 48;  // times the bytes of a column of a panel: no overflow
+  const auto rows = static_cast<uint64_t>(tensor.shape[0]);
+  if (tensor.shape[1] > kMostColumns) return std::nullopt;
+  const auto panel = static_cast<uint64_t>(panel_parts(*tensor.dtype, tensor.shape[1]).bytes);
+  return checked_mul((rows - 1) / kPanelRows + 1, panel);
+}
+
 GgufTensor read_tensor(Cursor& in, uint64_t alignment) {
   GgufTensor tensor;
   const uint64_t at = in.position();
@@ -239,7 +256,7 @@ GgufTensor read_tensor(Cursor& in, uint64_t alignment) {
   uint64_t elements;
   const uint64_t shape_at = in.position() + 4;
   read_shape(in, tensor, elements);
-  const GgmlType& type = read_ggml_type(in, tensor.name);
+  const GgmlType& type = read_ggml_type(in, tensor);
   tensor.dtype = type.dtype;
   tensor.type_name = type.name;
   const int64_t row = tensor.shape[tensor.rank - 1];
@@ -247,7 +264,11 @@ GgufTensor read_tensor(Cursor& in, uint64_t alignment) {
     in.error(shape_at, "tensor '{}' has rows of {} values, but {} comes in blocks of {}", printable(tensor.name), row,
              type.name, type.block_size());
   }
-  const auto bytes = checked_mul(elements / type.block_size(), type.block_bytes());
+  if (tensor.layout == Layout::kPanels && tensor.rank != 2)
+    in.error(shape_at - 4, "tensor '{}' is in panels and has {} dimensions, expected 2", printable(tensor.name), tensor.rank);
+  const auto bytes = tensor.layout == Layout::kPanels
+                         ? bytes_in_panels(tensor)
+                         : checked_mul(elements / type.block_size(), type.block_bytes());
   if (!bytes) in.error(shape_at, "tensor '{}': its size in bytes exceeds 2^64", printable(tensor.name));
   tensor.bytes = *bytes;
   const uint64_t offset_at = in.position();

@@ -5,6 +5,8 @@
 
 #include "core/checked.h"
 #include "core/error.h"
+#include "core/hash.h"
+#include "core/panels.h"
 
 namespace moiety {
 namespace {
@@ -120,11 +122,16 @@ void GgufWriter::set_split(uint16_t number, uint16_t count, int32_t tensors_in_a
   set_i32("split.tensors.count", tensors_in_all);
 }
 
-void GgufWriter::add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape) {
+void GgufWriter::add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape, Layout layout) {
   const std::string shown = printable(name);
   if (header_written_) fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' after the first tensor byte", shown);
-  if (name.empty() || name.size() > 64)
-    fail(Status::kInvalidArgument, "GGUF writer: tensor name '{}' has {} bytes, expected 1 to 64", shown, name.size());
+  const bool panels = layout == Layout::kPanels;
+  if (name.empty() || name.size() > longest_name_)
+    fail(Status::kInvalidArgument, "GGUF writer: tensor name '{}' has {} bytes, expected 1 to {}", shown, name.size(),
+         longest_name_);
+  if (panels && (!has_panels(dtype) || shape.size() != 2))
+    fail(Status::kInvalidArgument, "GGUF writer: tensor '{}': no panels of {} in {} dims", shown, dtype_info(dtype).name,
+         shape.size());
   if (shape.empty() || shape.size() > static_cast<size_t>(kMaxRank)) {
     fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rank {}, expected 1 to {}", shown, shape.size(),
          kMaxRank);
@@ -139,13 +146,15 @@ void GgufWriter::add_tensor(std::string_view name, DType dtype, std::span<const 
     fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' has rows of {}, {} needs multiples of {}", shown,
          shape.back(), info.name, info.block);
   }
-  const auto bytes = elements ? checked_mul(*elements / info.block, info.bytes) : std::nullopt;
+  const auto bytes = !elements ? std::nullopt
+                     : panels  ? std::optional<uint64_t>(make_panels(nullptr, dtype, shape[0], shape[1]).bytes())
+                               : checked_mul(*elements / info.block, info.bytes);
   const auto end = bytes ? checked_add(offset_, *bytes) : std::nullopt;
   const auto next = end ? checked_align(*end, alignment_) : std::nullopt;
   if (!next) fail(Status::kInvalidArgument, "GGUF writer: tensor '{}' is too large", shown);
 
   const auto rank = static_cast<uint32_t>(shape.size());
-  const uint32_t type = ggml_type(dtype);
+  const uint32_t type = ggml_type(dtype) + (panels ? kGgufPanels : 0);
   put_string(infos_, name);
   put(infos_, &rank, 4);
   for (size_t i = shape.size(); i-- > 0;) put(infos_, &shape[i], 8);
@@ -168,13 +177,17 @@ void GgufWriter::write_header() {
   header_written_ = true;
   const uint32_t version = 3;
   const uint64_t tensors = tensors_.size();
-  file_.write("GGUF", 4);
-  file_.write(&version, 4);
-  file_.write(&tensors, 8);
-  file_.write(&keys_, 8);
-  file_.write(metadata_.data(), metadata_.size());
-  file_.write(infos_.data(), infos_.size());
-  pad();
+  std::string header = "GGUF";
+  put(header, &version, 4);
+  put(header, &tensors, 8);
+  put(header, &keys_, 8);
+  header += metadata_;
+  header += infos_;
+  header.resize((header.size() + alignment_ - 1) / alignment_ * alignment_);
+  Hash hash;
+  hash.add(std::string_view(header));
+  header_hash_ = hash.value();
+  file_.write(header.data(), header.size());
 }
 
 void GgufWriter::pad() { file_.write_zeros((alignment_ - file_.position() % alignment_) % alignment_); }

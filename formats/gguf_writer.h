@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/tensor.h"
 #include "formats/gguf.h"
 #include "formats/output_file.h"
 
@@ -47,7 +48,12 @@ class GgufWriter {
   }
   void copy(const GgufValue& value);  // an entry of another file, whatever its type
 
-  void add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape);  // outermost first, 1 to 4 dims
+  // shape: outermost first, 1 to 4 dims, 2 for panels. Names have up to 64 bytes, as llama.cpp takes them, or 128 in a
+  // file with panels, which only we read.
+  void add_tensor(std::string_view name, DType dtype, std::span<const int64_t> shape, Layout layout = Layout::kRows);
+  void allow_panels() { longest_name_ = 128; }
+  // A hash of the header, known when the first byte has been written: that of the file up to the first tensor.
+  uint64_t header_hash() const { return header_hash_; }
 
   // Bytes of the tensors in the order they were added, in pieces of any length; padding is put in between.
   void write(std::span<const std::byte> bytes);
@@ -72,6 +78,8 @@ class GgufWriter {
 
   OutputFile file_;
   uint32_t alignment_ = 32;
+  size_t longest_name_ = 64;
+  uint64_t header_hash_ = 0;
   uint64_t keys_ = 0, offset_ = 0;  // offset_: where the next added tensor begins in the data
   std::string metadata_, infos_;    // as they will stand in the file
   std::vector<std::string> names_;  // of keys

@@ -42,13 +42,17 @@ class ExpertsKernel final : public Kernel {
         if (*t) uses_[index(*t)] = true, panel_ = std::max(panel_, matmul_.panel_bytes(*t));
       }
       hidden_uses_[index(expert.down)] = true;
+      for (const Tensor* t : {&expert.gate, &expert.up, &expert.down}) {
+        if (*t) gemm_rows_ = std::max(gemm_rows_, matmul_.gemm_rows(*t));
+      }
+      panels_ &= expert.down.layout == Layout::kPanels;
       panel_ = std::max(panel_, matmul_.panel_bytes(expert.down));
     }
   }
 
   std::string name() const override {
     const Expert& expert = op_.bank->expert(0);
-    return "experts " + matmul_.name(expert.up.dtype) + ", " + matmul_.name(expert.down.dtype) + ", " +
+    return "experts " + matmul_.name(expert.up) + ", " + matmul_.name(expert.down) + ", " +
            matmul_.kernels().level;
   }
 
@@ -69,8 +73,9 @@ class ExpertsKernel final : public Kernel {
     };
     call.threads->run(step.group_count * chunks, phase1);
     prepare_hidden(call, step);
-    // GEMVs stream better from longer pieces; the tiles of GEMMs leave no more than a panel in the caches.
-    const int64_t columns = step.tile_count ? kPanelRows : kChunk;
+    // Weights stream better in longer pieces; those that are unpacked leave no more than a panel in the caches.
+    const bool pieces = step.tile_count == 0 || (panels_ && width_ >= 4 * kChunk * call.threads->size());
+    const int64_t columns = pieces ? kChunk : kPanelRows;
     const auto phase2 = [&](int64_t task, int worker) {
       down_columns(call, step, task * columns, std::min(columns, width_ - task * columns), worker);
     };
@@ -110,7 +115,7 @@ class ExpertsKernel final : public Kernel {
     for (int32_t e = 0; e < routing.experts; ++e) {
       const int32_t first = routing.offsets[e], count = routing.offsets[e + 1] - first;
       if (count == 0) continue;
-      const bool gemm = count >= kGemmRows;
+      const bool gemm = count >= gemm_rows_;
       step.groups[step.group_count++] = {e, first, count, gemm ? static_cast<int32_t>(step.tile_count) : -1};
       if (gemm) step.tile_count += (count + kTileTokens - 1) / kTileTokens;
     }
@@ -212,20 +217,22 @@ class ExpertsKernel final : public Kernel {
     std::byte* up_panel = gate_panel + panel_;
     for (int64_t at = first; at < first + count; at += kPanelRows) {
       const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at);
-      if (expert.gate) matmul_.unpack(expert.gate, at, rows, gate_panel);
-      matmul_.unpack(expert.up, at, rows, up_panel);
+      const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      Panel gate_at{};
+      if (expert.gate) gate_at = matmul_.unpack(expert.gate, at, rows, tiles, gate_panel);
+      const Panel up_at = matmul_.unpack(expert.up, at, rows, tiles, up_panel);
       float gate[kTileTokens * kPanelRows], up[kTileTokens * kPanelRows];
       const bool more = at + kPanelRows < hidden_;
       const Expert& after = more ? expert : next_expert(step, group_index);
-      const int64_t after_row = more ? at + kPanelRows : 0, tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      const int64_t after_row = more ? at + kPanelRows : 0;
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t done = i * kTileTokens, tile = group.tile + i;
         const int64_t tokens = std::min<int64_t>(kTileTokens, group.count - done);
         if (expert.gate) {
-          matmul_.gemm(expert.gate, gate_panel, tile_at(step.tiles, expert.gate, tile), tokens, gate,
+          matmul_.gemm(expert.gate, gate_at, tile_at(step.tiles, expert.gate, tile), tokens, gate,
                        Matmul::panel_at(after.gate, after_row).part(i, tiles));
         }
-        matmul_.gemm(expert.up, up_panel, tile_at(step.tiles, expert.up, tile), tokens, up,
+        matmul_.gemm(expert.up, up_at, tile_at(step.tiles, expert.up, tile), tokens, up,
                      Matmul::panel_at(after.up, after_row).part(i, tiles));
         for (int64_t t = 0; t < tokens; ++t) {
           activate(expert, at, rows, gate + t * kPanelRows, up + t * kPanelRows,
@@ -274,7 +281,7 @@ class ExpertsKernel final : public Kernel {
     if (bias.dtype == DType::kBF16) add(2, load_bf16);
   }
 
-  // Columns [first, first + count) of every row's output; count <= kChunk, and <= kPanelRows if there are tiles.
+  // Columns [first, first + count) of every row's output; count <= kChunk.
   void down_columns(const KernelCall& call, const Step& step, int64_t first, int64_t count, int worker) const noexcept {
     const Tensor& out = call.output.tensor;
     const Routing& routing = call.inputs[1].routing;
@@ -283,10 +290,10 @@ class ExpertsKernel final : public Kernel {
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     float y[kTileTokens * kPanelRows];
     static_assert(kTileTokens * kPanelRows >= kChunk);
-    const auto combine = [&](const Expert& expert, int32_t entry, float* values) {
-      add_bias(expert.down_bias, first, count, values);
-      float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + first;
-      matmul_.kernels().rows.add(to, values, routing.weight[entry], count, to);
+    const auto combine = [&](const Expert& expert, int32_t entry, int64_t at, int64_t columns, float* values) {
+      add_bias(expert.down_bias, at, columns, values);
+      float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + at;
+      matmul_.kernels().rows.add(to, values, routing.weight[entry], columns, to);
     };
     for (int64_t g = 0; g < step.group_count; ++g) {
       const Step::Group& group = step.groups[g];
@@ -300,20 +307,26 @@ class ExpertsKernel final : public Kernel {
           matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
                        prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel,
                        next);
-          combine(expert, entry, y);
+          combine(expert, entry, first, count, y);
         }
         continue;
       }
-      matmul_.unpack(expert.down, first, count, panel);
-      const Soon soon = g + 1 < step.group_count
-                            ? Matmul::panel_at(next_expert(step, g).down, first)
-                            : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + kPanelRows);
       const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
-      for (int32_t i = 0; i < tiles; ++i) {
-        const int32_t done = i * kTileTokens, tile = group.tile + i;
-        const int32_t tokens = std::min(kTileTokens, group.count - done);
-        matmul_.gemm(expert.down, panel, tile_at(step.hidden_tiles, expert.down, tile), tokens, y, soon.part(i, tiles));
-        for (int32_t t = 0; t < tokens; ++t) combine(expert, group.first + done + t, y + t * kPanelRows);
+      for (int64_t at = first; at < first + count; at += kPanelRows) {
+        const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at);
+        const Panel unpacked = matmul_.unpack(expert.down, at, columns, tiles, panel);
+        const Soon soon = at + kPanelRows < first + count ? Matmul::panel_at(expert.down, at + kPanelRows)
+                          : g + 1 < step.group_count
+                              ? Matmul::panel_at(next_expert(step, g).down, first)
+                              : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + count);
+        for (int32_t i = 0; i < tiles; ++i) {
+          const int32_t done = i * kTileTokens, tile = group.tile + i;
+          const int32_t tokens = std::min(kTileTokens, group.count - done);
+          matmul_.gemm(expert.down, unpacked, tile_at(step.hidden_tiles, expert.down, tile), tokens, y,
+                       soon.part(i, tiles));
+          for (int32_t t = 0; t < tokens; ++t)
+            combine(expert, group.first + done + t, at, columns, y + t * kPanelRows);
+        }
       }
     }
   }
@@ -324,6 +337,8 @@ class ExpertsKernel final : public Kernel {
   int64_t width_, hidden_;
   bool uses_[kForms] = {}, hidden_uses_[kForms] = {};
   size_t panel_ = 0;
+  int64_t gemm_rows_ = 0;  // of a group: the most that a matrix of the bank asks for
+  bool panels_ = true;     // `down` of every expert
 };
 
 }  // namespace

@@ -12,11 +12,12 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/tensor.h"
 #include "simd/row_kernels.h"
 
 namespace moiety::simd {
 
-inline constexpr int kPanelRows = 16;   // weight rows that a GEMM works on together
+using moiety::kPanelRows;               // weight rows that a GEMM works on together
 inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
 
 // One row quantised to int8, a scale for each block of 32: x[k] ~ scale * code. Padded with zeros to whole groups of 8
@@ -69,11 +70,27 @@ struct Int8Kernels {
   void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };
 
+// Weights in panels (core/panels.h). The bits are those of the same weights in rows.
+struct PanelKernels {
+  // As Int8Kernels::gemv; `panels` is where the panel of row 0 begins.
+  void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x, float* y, const uint8_t* next) noexcept;
+  void (*unpack)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;
+  // As Int8Kernels::gemm, without unpacking: for one tile.
+  void (*gemm)(const uint8_t* panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+};
+
 struct FloatKernels {
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y,
                const uint8_t* next) noexcept;
   // panel: f32 [K in lane order][16]
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept;
+};
+
+struct FloatPanelKernels {
+  void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y, const uint8_t* next) noexcept;
+  void (*unpack)(const uint8_t* panel, int64_t k, float* out) noexcept;  // as FloatKernels::unpack
+  // gemm_f32 without unpacking, for one tile; null: it does not pay.
+  void (*gemm)(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };
 
 // bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
@@ -84,6 +101,9 @@ struct Bf16Kernels {
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
   void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  // Of weights in panels, which are what unpack() gives.
+  void (*gemv_panels)(const uint8_t* panels, int64_t rows, int64_t k, const uint16_t* x, float* y,
+                      const uint8_t* next) noexcept;
 };
 
 struct Kernels {
@@ -91,7 +111,9 @@ struct Kernels {
   void (*quantise)(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* sums) noexcept;
   void (*pack_int8)(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept;
   Int8Kernels int8[kDTypeCount];  // null entries for f32, f16, bf16, i32
+  PanelKernels panels[kDTypeCount];  // of the quantised types that have panels
   FloatKernels f32, f16, bf16;
+  FloatPanelKernels f16_panels, bf16_panels;
   void (*pack_f32)(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept;  // [K in lane order][12]
   void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
   Bf16Kernels bf16_dot;

@@ -11,7 +11,9 @@ Kernels kernels() noexcept {
   table.level = MOIETY_TEXT(MOIETY_LEVEL);
   fill_int8_a(table);
   fill_int8_b(table);
+  fill_panels(table);
   fill_float(table);
+  fill_float_panels(table);
   fill_rows(table);
   return table;
 }

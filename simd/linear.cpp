@@ -20,7 +20,7 @@ class LinearKernel final : public Kernel {
   LinearKernel(const Linear& op, const Matmul& matmul)
       : weight_(op.weight), bias_(decode_vector(op.bias)), matmul_(matmul), form_(matmul.form(op.weight.dtype)) {}
 
-  std::string name() const override { return "linear " + matmul_.name(weight_.dtype) + ", " + matmul_.kernels().level; }
+  std::string name() const override { return "linear " + matmul_.name(weight_) + ", " + matmul_.kernels().level; }
 
   size_t scratch_bytes(int64_t rows, int workers) const override {
     const int64_t k = weight_.cols(), tiles = (rows + kTileTokens - 1) / kTileTokens;
@@ -44,7 +44,7 @@ class LinearKernel final : public Kernel {
       else
         call.threads->run(rows, prepare);
     }
-    if (rows < kGemmRows)
+    if (rows < matmul_.gemm_rows(weight_))
       run_gemv(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
     else
       run_gemm(call, prepared, prepared + static_cast<size_t>(rows) * prepared_bytes);
@@ -93,11 +93,11 @@ class LinearKernel final : public Kernel {
     const auto task = [&](int64_t index, int worker) {
       std::byte* panel = panels + static_cast<size_t>(worker) * panel_bytes;
       const int64_t first = index * kPanelRows, count = std::min<int64_t>(kPanelRows, outputs - first);
-      matmul_.unpack(weight_, first, count, panel);
+      const Panel unpacked = matmul_.unpack(weight_, first, count, tile_count, panel);
       float y[kTileTokens * kPanelRows];
       for (int64_t tile = 0; tile < tile_count; ++tile) {
         const int64_t tokens = std::min<int64_t>(kTileTokens, rows - tile * kTileTokens);
-        matmul_.gemm(weight_, panel, tiles + static_cast<size_t>(tile) * tile_bytes, tokens, y,
+        matmul_.gemm(weight_, unpacked, tiles + static_cast<size_t>(tile) * tile_bytes, tokens, y,
                      Matmul::panel_at(weight_, first + kPanelRows).part(tile, tile_count));
         for (int64_t t = 0; t < tokens; ++t) {
           float* out = reinterpret_cast<float*>(call.output.tensor.row(tile * kTileTokens + t)) + first;
@@ -153,7 +153,10 @@ Offer prepare(const Linear& op, const Context& context) {
   return {std::make_unique<LinearKernel>(op, context.matmul), {}};
 }
 
-Offer prepare(const Embedding& op, const Context&) { return {std::make_unique<EmbeddingKernel>(op), {}}; }
+Offer prepare(const Embedding& op, const Context&) {
+  if (op.table.layout != Layout::kRows) return refuse("an embedding table in panels");
+  return {std::make_unique<EmbeddingKernel>(op), {}};
+}
 Offer prepare(const SelectRows&, const Context&) { return {std::make_unique<SelectRowsKernel>(), {}}; }
 
 }  // namespace moiety::simd

@@ -4,6 +4,7 @@
 
 #include "core/blocks.h"
 #include "core/buffer.h"
+#include "core/panels.h"
 
 namespace moiety::simd {
 namespace {
@@ -39,12 +40,18 @@ const FloatKernels& float_kernels(const Kernels& kernels, DType type) {
   return type == DType::kF16 ? kernels.f16 : type == DType::kBF16 ? kernels.bf16 : kernels.f32;
 }
 
+const FloatPanelKernels& float_panels(const Kernels& kernels, DType type) {
+  return type == DType::kF16 ? kernels.f16_panels : kernels.bf16_panels;
+}
+
 size_t aligned(int64_t size) { return align_up(static_cast<size_t>(size), kAlignment); }
 
 }  // namespace
 
 std::string Matmul::refusal(const Tensor& weight) {
   if (weight.dtype == DType::kI32) return "i32 weights";
+  if (weight.layout == Layout::kPanels && !has_panels(weight.dtype))
+    return fmt::format("{} in panels", dtype_info(weight.dtype).name);
   if (weight.cols() % dtype_info(weight.dtype).block != 0) {
     return fmt::format("{} needs K % {} == 0, K is {}", dtype_info(weight.dtype).name, dtype_info(weight.dtype).block,
                        weight.cols());
@@ -58,9 +65,14 @@ Form Matmul::form(DType weight) const {
   return weight == DType::kBF16 && kernels_->bf16_dot.gemv ? Form::kBf16 : Form::kF32;
 }
 
-std::string Matmul::name(DType weight) const {
+std::string Matmul::name(const Tensor& weight) const {
   constexpr const char* kNames[kForms] = {"int8", "bf16", "f32"};
-  return fmt::format("{} x {}", dtype_info(weight).name, kNames[static_cast<int>(form(weight))]);
+  return fmt::format("{}{} x {}", dtype_info(weight.dtype).name, weight.layout == Layout::kPanels ? " panels" : "",
+                     kNames[static_cast<int>(form(weight.dtype))]);
+}
+
+bool Matmul::reads_panels(const Tensor& weight) const {
+  return weight.layout == Layout::kPanels && (plain(weight.dtype) || form(weight.dtype) == Form::kInt8);
 }
 
 size_t Matmul::prepared_bytes(Form form, int64_t k) {
@@ -125,43 +137,63 @@ size_t Matmul::panel_bytes(const Tensor& weight) const {
   return 0;
 }
 
-void Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept {
+Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tiles, std::byte* panel) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
   switch (form(weight.dtype)) {
     case Form::kInt8:
-      kernels_->int8[static_cast<int>(weight.dtype)].unpack(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+      if (reads_panels(weight)) {
+        if (tiles <= 1) return {weight.row(row), false};
+        panels(weight.dtype).unpack(at, k, int8_panel(panel, k));
+      } else {
+        kernels_->int8[static_cast<int>(weight.dtype)].unpack(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+      }
       break;
     case Form::kBf16:
+      if (reads_panels(weight)) return {weight.row(row), true};  // they are the same
       kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
       break;
     case Form::kF32:
-      if (plain(weight.dtype)) {
+      if (reads_panels(weight)) {
+        const FloatPanelKernels& kernels = float_panels(*kernels_, weight.dtype);
+        if (tiles <= 1 && kernels.gemm) return {weight.row(row), false};
+        kernels.unpack(at, k, reinterpret_cast<float*>(panel));
+      } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
       } else {
         auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
-        for (int64_t r = 0; r < rows; ++r) decode(weight.dtype, weight.row(row + r), decoded + r * k, k);
+        for (int64_t r = 0; r < rows; ++r) decode_row(weight, row + r, decoded + r * k);
         kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k,
                              reinterpret_cast<float*>(panel));
       }
   }
+  return {panel, true};
 }
 
-void Matmul::gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y,
+void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
                   Soon soon) const noexcept {
   const int64_t k = weight.cols();
   switch (form(weight.dtype)) {
-    case Form::kInt8:  // the views are shared with the writers, hence the casts
-      kernels_->int8[static_cast<int>(weight.dtype)].gemm(
-          int8_panel(const_cast<std::byte*>(panel), k), int8_tile(const_cast<std::byte*>(tile), k), k, tokens, y, soon);
+    case Form::kInt8: {  // the views are shared with the writers, hence the casts
+      const Int8Tile acts = int8_tile(const_cast<std::byte*>(tile), k);
+      if (panel.unpacked)
+        kernels_->int8[static_cast<int>(weight.dtype)].gemm(int8_panel(const_cast<std::byte*>(panel.at), k), acts, k,
+                                                            tokens, y, soon);
+      else
+        panels(weight.dtype).gemm(bytes(panel.at), acts, k, tokens, y, soon);
       break;
+    }
     case Form::kBf16:
-      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel), reinterpret_cast<const uint32_t*>(tile), k,
+      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel.at), reinterpret_cast<const uint32_t*>(tile), k,
                               tokens, y, soon);
       break;
     case Form::kF32:
-      kernels_->gemm_f32(reinterpret_cast<const float*>(panel), reinterpret_cast<const float*>(tile), k, tokens, y,
-                         soon);
+      if (panel.unpacked)
+        kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y,
+                           soon);
+      else
+        float_panels(*kernels_, weight.dtype)
+            .gemm(bytes(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y, soon);
       break;
   }
 }
@@ -176,20 +208,28 @@ void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* 
   const uint8_t* at = bytes(weight.row(row));
   switch (form(weight.dtype)) {
     case Form::kInt8:
-      kernels_->int8[static_cast<int>(weight.dtype)].gemv(at, weight.row_bytes, rows, k, int8_row(prepared, k), y,
-                                                          bytes(next));
+      if (reads_panels(weight))
+        panels(weight.dtype).gemv(at, rows, k, int8_row(prepared, k), y, bytes(next));
+      else
+        kernels_->int8[static_cast<int>(weight.dtype)].gemv(at, weight.row_bytes, rows, k, int8_row(prepared, k), y,
+                                                            bytes(next));
       break;
     case Form::kBf16:
-      kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y,
-                              bytes(next));
+      if (reads_panels(weight))
+        kernels_->bf16_dot.gemv_panels(at, rows, k, reinterpret_cast<const uint16_t*>(prepared), y, bytes(next));
+      else
+        kernels_->bf16_dot.gemv(at, weight.row_bytes, rows, k, reinterpret_cast<const uint16_t*>(prepared), y,
+                                bytes(next));
       break;
     case Form::kF32:
-      if (plain(weight.dtype)) {
+      if (reads_panels(weight)) {
+        float_panels(*kernels_, weight.dtype).gemv(at, rows, k, source, y, bytes(next));
+      } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y, bytes(next));
       } else {
         auto* decoded = reinterpret_cast<float*>(scratch);
         for (int64_t r = 0; r < rows; ++r) {
-          decode(weight.dtype, weight.row(row + r), decoded, k);
+          decode_row(weight, row + r, decoded);
           kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, source, y + r, nullptr);
         }
       }

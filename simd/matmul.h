@@ -14,8 +14,11 @@ namespace moiety::simd {
 enum class Form : uint8_t { kInt8, kBf16, kF32 };  // of the activations
 inline constexpr int kForms = 3;
 
-// From this many rows on the GEMM pays for its unpacking; below, each row is a GEMV. Both give the same bits.
-inline constexpr int64_t kGemmRows = 4;
+// What gemm() reads: a panel that unpack() wrote, or one that the weight has.
+struct Panel {
+  const std::byte* at;
+  bool unpacked;
+};
 
 class Matmul {
  public:
@@ -25,7 +28,10 @@ class Matmul {
   Matmul(const Kernels& kernels, ActivationPrecision precision) : kernels_(&kernels), precision_(precision) {}
   const Kernels& kernels() const { return *kernels_; }
   Form form(DType weight) const;
-  std::string name(DType weight) const;  // "q4_0 x int8"
+  std::string name(const Tensor& weight) const;  // "q4_0 x int8"
+  // From this many rows on a GEMM pays for the tiles and the unpacking that it needs; below, each row is a GEMV. Both
+  // give the same bits.
+  int64_t gemm_rows(const Tensor& weight) const { return reads_panels(weight) && form(weight.dtype) == Form::kInt8 ? 2 : 4; }
 
   // One row in a form; kF32 needs none: the source row is used.
   static size_t prepared_bytes(Form form, int64_t k);
@@ -36,20 +42,25 @@ class Matmul {
   void pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
             std::byte* tile) const noexcept;
 
-  // Rows [row, row + rows) of a weight, rows <= kPanelRows, for gemm().
+  // Rows [row, row + rows) of a weight for gemm(), rows <= kPanelRows, row a multiple of it, unpacked to `panel` unless
+  // the weight has panels and `tiles`, the tiles that it will be multiplied with, are too few to pay for that.
   size_t panel_bytes(const Tensor& weight) const;
-  void unpack(const Tensor& weight, int64_t row, int64_t rows, std::byte* panel) const noexcept;
+  Panel unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tiles, std::byte* panel) const noexcept;
   // y[tokens][kPanelRows]
-  void gemm(const Tensor& weight, const std::byte* panel, const std::byte* tile, int64_t tokens, float* y,
+  void gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
             Soon soon) const noexcept;
   // The panel at a row of a weight.
   static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
-  // y[rows]. scratch: panel_bytes() of it. next: what the caller reads afterwards; null: what lies behind the rows.
+  // y[rows]; of weights in panels row is a multiple of kPanelRows. scratch: panel_bytes() of it. next: what the caller reads afterwards; null: what lies behind the rows.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
             std::byte* scratch, const std::byte* next) const noexcept;
 
  private:
+  // True if the kernels compute with the weight's own panels; else its rows are restored first.
+  bool reads_panels(const Tensor& weight) const;
+  const PanelKernels& panels(DType type) const { return kernels_->panels[static_cast<int>(type)]; }
+
   const Kernels* kernels_;
   ActivationPrecision precision_;
 };

@@ -60,6 +60,13 @@ struct TypeIQ4_NL : Plain<BlockIQ4_NL, 128, 127> {
     return {lookup(x.first, kIQ4Values, kZero), lookup(x.last, kIQ4Values, kZero)};
   }
 };
+// e8m0_half of exponents.
+HWY_INLINE V16 e8m0_halves(VQ e) {
+  const VQ one = hn::Set(di16, 1);
+  const VQ normal = hn::ShiftLeft<23>(hn::Sub(e, one));
+  const VQ tiny = hn::IfThenElse(hn::Eq(e, one), hn::Set(di16, 0x00400000), normal);
+  return hn::BitCast(d16, hn::IfThenElse(hn::Eq(e, hn::Zero(di16)), hn::Set(di16, 0x00200000), tiny));
+}
 struct TypeMXFP4 : Plain<BlockMXFP4, 16, 12> {
   static MOIETY_STEP Halves codes(const uint8_t* group, int slice) {
     const Halves x = nibbles(group, slice);
@@ -72,12 +79,7 @@ struct TypeMXFP4 : Plain<BlockMXFP4, 16, 12> {
     }
     VQ e[kSlices];
     widened<uint8_t>(hn::Load(db1, exponents), hn::Load(db1, exponents + 16), e);
-    const VQ one = hn::Set(di16, 1);
-    for (int i = 0; i < kSlices; ++i) {  // e8m0_half
-      const VQ normal = hn::ShiftLeft<23>(hn::Sub(e[i], one));
-      const VQ tiny = hn::IfThenElse(hn::Eq(e[i], one), hn::Set(di16, 0x00400000), normal);
-      s.ws[i] = hn::BitCast(d16, hn::IfThenElse(hn::Eq(e[i], hn::Zero(di16)), hn::Set(di16, 0x00200000), tiny));
-    }
+    for (int i = 0; i < kSlices; ++i) s.ws[i] = e8m0_halves(e[i]);
   }
 };
 

@@ -24,7 +24,7 @@ Tensor slice_rows(const Tensor& tensor, int64_t first, int64_t count) {
 std::string shape_string(const Tensor& tensor) {
   std::string out = "[";
   for (int i = 0; i < tensor.rank; ++i) out += fmt::format("{}{}", i ? ", " : "", tensor.dim(i));
-  return out + "] " + dtype_info(tensor.dtype).name;
+  return out + "] " + dtype_info(tensor.dtype).name + (tensor.layout == Layout::kPanels ? " panels" : "");
 }
 
 }  // namespace moiety

@@ -49,6 +49,32 @@ void expect_matrix(const Tensor& tensor, int64_t rows, int64_t cols, const std::
 
 }  // namespace
 
+namespace {
+
+// Only matrices are read in panels: what is read value by value lies in rows.
+void expect_rows(const Tensor& tensor, const std::string& node, const char* what) {
+  if (tensor.layout != Layout::kRows) fail(Status::kFormat, "{}: {} {} is not a vector", node, what, shape_string(tensor));
+}
+void expect_layouts(const Op& op, const std::string& node) {
+  std::visit(
+      [&](const auto& o) {
+        using T = std::decay_t<decltype(o)>;
+        if constexpr (requires { o.bias; }) expect_rows(o.bias, node, "bias");
+        if constexpr (requires { o.sinks; }) expect_rows(o.sinks, node, "sinks");
+        if constexpr (requires { o.selection_bias; }) expect_rows(o.selection_bias, node, "selection bias");
+        if constexpr (requires { o.weight; } && !std::is_same_v<T, Linear>) expect_rows(o.weight, node, "weight");
+        if constexpr (std::is_same_v<T, Experts>) {
+          for (int e = 0; o.bank && e < o.bank->size(); ++e) {
+            const Expert& x = o.bank->expert(e);
+            for (const Tensor* t : {&x.gate_bias, &x.up_bias, &x.down_bias}) expect_rows(*t, node, "an expert's bias");
+          }
+        }
+      },
+      op);
+}
+
+}  // namespace
+
 Value Builder::push(Op op, std::array<Value, 3> inputs, int64_t cols, std::string_view name) {
   Node node;
   node.extent = inputs[0] ? graph_.node(inputs[0]).extent : Extent::kTokens;
@@ -57,6 +83,7 @@ Value Builder::push(Op op, std::array<Value, 3> inputs, int64_t cols, std::strin
   node.cols = cols;
   node.name = join(prefix_, name);
   if (const int count = ++names_[node.name]; count > 1) node.name += "." + std::to_string(count);
+  expect_layouts(node.op, node.name);
   for (int i = 1; i < 3; ++i) {
     const Value v = inputs[static_cast<size_t>(i)];
     if (v && graph_.node(v).kind != Kind::kKv && graph_.node(v).extent != node.extent) {

@@ -17,8 +17,14 @@ void add(Hash& hash, const Tensor& t, const Get& get) {
   if (!t) return;
   hash.add(t.dtype, t.rank);
   for (int i = 0; i < t.rank; ++i) hash.add(t.dim(i));
-  const size_t bytes = dtype_bytes(t.dtype, t.cols()), sample = std::min<size_t>(bytes, 64);
   if (t.rows() == 0) return;
+  if (t.layout == Layout::kPanels) {
+    hash.add(t.layout);
+    const size_t panel = static_cast<size_t>(kPanelRows * t.row_bytes), last = t.bytes() / panel - 1;
+    for (const size_t at : {size_t{0}, last / 2 * panel, last * panel}) hash.add(get(t.data + at, std::min<size_t>(panel, 64)));
+    return;
+  }
+  const size_t bytes = dtype_bytes(t.dtype, t.cols()), sample = std::min<size_t>(bytes, 64);
   hash.add(get(t.row(0), sample));
   hash.add(get(t.row(t.rows() / 2) + (bytes - sample) / 2, sample));
   hash.add(get(t.row(t.rows() - 1) + bytes - sample, sample));

@@ -71,7 +71,8 @@ const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names
       bank.push_back(expert);
     }
   } else {
-    for (int e = 0; e < m.c.experts; ++e) bank.push_back(split_expert(w, m, e, names));
+    const bool own = w.has(fmt::format("0.{}", names.gate)) || !w.has(fmt::format("0.{}", ExpertNames{}.gate));
+    for (int e = 0; e < m.c.experts; ++e) bank.push_back(split_expert(w, m, e, own ? names : ExpertNames{}));
   }
   return &m.banks.emplace_back(w.prefix(), std::move(bank));
 }

@@ -45,7 +45,8 @@ struct ExpertNames {
 };
 
 // The bank under `w`, whichever way the file keeps it: one tensor an expert ("<id>.gate_proj", [F,D] and [D,F]), fused
-// (fused_in [E,2F,D], fused_out [E,D,F]), or fused with gate and up apart ("gate_proj" [E,F,D]).
+// (fused_in [E,2F,D], fused_out [E,D,F]), or fused with gate and up apart ("gate_proj" [E,F,D]). One tensor an expert may
+// have the default names too.
 const ExpertBank* expert_bank(const Scope& w, const Wiring& m, ExpertNames names = {});
 
 // The attention sub-layer of all the Llama-shaped models: x[T,D] is the normalised input, returns o_proj's output

@@ -17,12 +17,12 @@ enum class QkNorms : uint8_t { kNone, kRow, kHead };
 enum class ExpertFiles : uint8_t { kNone, kGateUpDown, kNumbered, kFused };
 
 // How the Llama-shaped architectures differ in what they store.
-struct Layout {
+struct Stored {
   std::string_view architecture;
   QkNorms norms = QkNorms::kNone;
   ExpertFiles experts = ExpertFiles::kNone;
 };
-constexpr Layout kLayouts[] = {
+constexpr Stored kLayouts[] = {
     {"olmoe", QkNorms::kRow, ExpertFiles::kGateUpDown},
     {"mixtral", QkNorms::kNone, ExpertFiles::kNumbered},
     {"qwen3_moe", QkNorms::kHead, ExpertFiles::kGateUpDown},
@@ -36,7 +36,7 @@ class Lister {
  public:
   explicit Lister(const Config& c) : c_(c) {}
 
-  std::vector<TensorSpec> llama_shaped(const Layout& layout) {
+  std::vector<TensorSpec> llama_shaped(const Stored& layout) {
     vector("model.norm.weight", c_.width);
     for (int l = 0; l < c_.layers; ++l) {
       const std::string p = fmt::format("model.layers.{}.", l);
@@ -122,7 +122,7 @@ class Lister {
 
 std::vector<TensorSpec> tensor_list(const Config& config) {
   if (config.architecture == "fairseq_moe") return Lister(config).fairseq();
-  for (const Layout& layout : kLayouts) {
+  for (const Stored& layout : kLayouts) {
     if (layout.architecture == config.architecture) return Lister(config).llama_shaped(layout);
   }
   fail(Status::kUnsupported, "the tensors of '{}' are not known without its weights", printable(config.architecture));

@@ -244,6 +244,7 @@ class Converter {
 ConvertResult convert_model(const ModelSource& source, const fs::path& output, const ConvertOptions& options) {
   if (source.config.architecture != kFairseqArchitecture)
     fail(Status::kUnsupported, "{}: only fairseq models are converted, this is {}", source.name, printable(source.config.architecture));
+  if (source.format == "panels") fail(Status::kUnsupported, "{}: it is packed; convert from what was packed", source.name);
   if (source.format == "gguf")
     fail(Status::kUnsupported, "{}: convert from the checkpoint or the folder, not from GGUF", source.name);
   if (!source.store.unsupported().empty())

@@ -9,6 +9,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_vocabulary.h"
 #include "runtime/gguf_config.h"
+#include "runtime/pack.h"
 #include "text/tokenizer.h"
 
 namespace moiety {
@@ -141,12 +142,15 @@ ModelSource read_gguf_model(const std::filesystem::path& path) {
   const GgufFile file = open_gguf(path);
   ModelSource out;
   out.name = printable(path.filename().string());
-  out.format = "gguf";
+  const bool packed = is_packed(file);
+  out.format = packed ? "panels" : "gguf";
   out.config = gguf_config(GgufKeys(file.metadata), facts_of(file), out.name);
   for (const auto& shard : file.shards) out.store.own(shard);
   for (const GgufTensor& tensor : file.tensors) {
     const std::string own(tensor.name);
-    const auto canonical = canonical_gguf_name(out.config.architecture, own);
+    if (packed && !is_packed_weight(own)) continue;
+    const bool expert = packed && own.starts_with("model.");  // their names are canonical
+    const auto canonical = expert ? std::optional(own) : canonical_gguf_name(out.config.architecture, own);
     if (!canonical && !used_elsewhere(own))
       out.warnings.push_back(fmt::format("{}: tensor '{}' is not used", out.name, printable(own)));
     const std::string name = canonical.value_or(own);

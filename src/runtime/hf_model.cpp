@@ -7,6 +7,7 @@
 #include "runtime/fairseq_keys.h"
 #include "runtime/fairseq_model.h"
 #include "runtime/hf_config.h"
+#include "runtime/pack.h"
 #include "text/tokenizer.h"
 
 namespace moiety {
@@ -32,6 +33,15 @@ void add_tensors(const SafetensorsFile& file, ModelSource& out) {
   }
 }
 
+void add_packed(const GgufFile& file, ModelSource& out) {
+  for (const auto& shard : file.shards) out.store.own(shard);
+  for (const GgufTensor& tensor : file.tensors) {
+    if (!is_packed_weight(tensor.name)) continue;
+    const std::string name(tensor.name);
+    out.store.add(name, {file.view(tensor), MemoryClass::kMapped, file.where(tensor), name});
+  }
+}
+
 }  // namespace
 
 ModelSource read_hf_model(const fs::path& folder) {
@@ -50,7 +60,12 @@ ModelSource read_hf_model(const fs::path& folder) {
       if (std::ranges::find(out.config.stop_ids, id) == out.config.stop_ids.end()) out.config.stop_ids.push_back(id);
     }
   }
-  add_tensors(open_safetensors(folder), out);
+  if (const fs::path packed = packed_weights_in(folder); !packed.empty()) {
+    out.format = "panels";
+    add_packed(open_gguf(packed), out);
+  } else {
+    add_tensors(open_safetensors(folder), out);
+  }
   if (fs::exists(folder / "tokenizer.json", code)) {
     try {
       out.tokenizer = Tokenizer::from_folder(folder);

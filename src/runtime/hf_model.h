@@ -1,4 +1,5 @@
-// A Hugging Face folder as a model: config.json, safetensors (single or sharded), tokenizer.json.
+// A Hugging Face folder as a model: config.json, safetensors (single or sharded) or packed weights (pack.h),
+// tokenizer.json.
 #pragma once
 
 #include <filesystem>

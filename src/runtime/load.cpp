@@ -5,10 +5,12 @@
 
 #include "backends/list.h"
 #include "core/error.h"
+#include "formats/output_file.h"
 #include "runtime/fairseq_files.h"
 #include "runtime/fairseq_model.h"
 #include "runtime/gguf_model.h"
 #include "runtime/hf_model.h"
+#include "runtime/pack.h"
 #include "text/tokenizer.h"
 
 namespace moiety {
@@ -53,6 +55,9 @@ ModelLocation find_model(const fs::path& path) {
     fail(Status::kInvalidArgument, "{}: no config.json, no .gguf file and no .pt file in the folder", shown);
   }
   const std::string name = path.filename().string();
+  const fs::path beside = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  if (name.ends_with(".gguf") && fs::exists(beside / "config.json", code) && same_file(path, packed_weights_in(beside)))
+    return {ModelKind::kHuggingFace, beside};
   if (name.ends_with(".gguf")) return {ModelKind::kGguf, path};
   if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
     const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");

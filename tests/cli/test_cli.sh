@@ -36,7 +36,7 @@ for command in --version --help "inspect -m $model" "explain -m $model" "run -m 
   "$moiety" $command >/dev/full 2>"$tmp/err" && bad "a full output: $command"
   err_has "error: .*write to"
 done
-for command in run chat logits tokenize bench inspect explain diff convert; do
+for command in run chat logits tokenize bench inspect explain diff convert pack; do
   exits 0 "$command" --help
   out_has --model
 done

@@ -265,6 +265,36 @@ TEST_CASE("a known type that is not supported is listed; looking at its tensor i
   }
 }
 
+TEST_CASE("panels: of two dimensions, of types that have them, as long as whole panels") {
+  constexpr uint32_t kPanels = 0x6d6f0000;
+  const auto file = [](const std::vector<uint64_t>& ne, uint32_t type, size_t bytes) {
+    GgufBytes out;
+    out.info("t", ne, kPanels | type, 0);
+    out.data.zeros(bytes);
+    return out.build();
+  };
+  const TempFolder folder;
+  // A panel of 32 columns of q4_0: 256 bytes of codes, 32 of scales, both to 64.
+  const GgufFile good = open_gguf(folder.put("m.gguf", file({32, 17}, kGgmlQ4_0, 2 * (256 + 64))));
+  CHECK(good.tensors[0].layout == Layout::kPanels);
+  CHECK(good.tensors[0].bytes == 640);
+  CHECK(good.view(good.tensors[0]).bytes() == 640);
+  CHECK(good.view(good.tensors[0]).rows() == 17);
+  const auto refused = [&](const std::string& bytes, const char* part) {
+    folder.put("m.gguf", bytes);
+    CHECK_THROWS_WITH_AS(open_gguf(folder.path / "m.gguf"), doctest::Contains(part), Error);
+  };
+  refused(file({32, 17}, kGgmlQ4_0, 639), "takes 640 bytes");
+  refused(file({33, 17}, kGgmlQ4_0, 4096), "comes in blocks of 32");
+  refused(file({32}, kGgmlQ4_0, 4096), "has 1 dimensions, expected 2");
+  refused(file({32, 16, 2}, kGgmlQ4_0, 4096), "has 3 dimensions, expected 2");
+  refused(file({32, 16}, kGgmlF32, 4096), "in panels, which F32 has not");
+  refused(file({32, 16}, 9, 4096), "in panels, which Q8_1 has not");
+  refused(file({32, 16}, 77, 4096), "unknown type");
+  refused(file({uint64_t{1} << 62, 1}, kGgmlQ4_0, 4096), "exceeds 2^64");
+  refused(file({uint64_t{1} << 48, 1u << 14}, kGgmlQ4_0, 4096), "but the file has");
+}
+
 TEST_CASE("other files and other versions are named") {
   const TempFolder folder;
   CHECK(contains(error_of(folder, ""), "m.gguf @0x0: magic needs 4 bytes, but the file ends after 0"));

@@ -152,6 +152,19 @@ TEST_CASE("a GGUF file broken anywhere opens or fails cleanly") {
   break_file(folder, "m.gguf", gguf_header(path), [&] { read_gguf(path); });
 }
 
+TEST_CASE("a GGUF file with panels broken anywhere opens or fails cleanly") {
+  const TempFolder folder;
+  const auto path = folder.path / "m.gguf";
+  {
+    GgufWriter writer(path);
+    writer.set_alignment(64);
+    writer.add_tensor("p", DType::kQ8_0, kMatrix, Layout::kPanels);
+    writer.write(std::vector<std::byte>(576, std::byte{1}));
+    writer.commit();
+  }
+  break_file(folder, "m.gguf", gguf_header(path), [&] { read_gguf(path); });
+}
+
 TEST_CASE("a split GGUF model with either file broken anywhere opens or fails cleanly") {
   const TempFolder folder;
   for (int i = 0; i < 2; ++i) write_small_gguf(folder.path / gguf_shard_name("m", static_cast<uint32_t>(i), 2), i);

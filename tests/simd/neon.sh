@@ -15,12 +15,13 @@ compile() {  # compile OUTPUT SOURCE FLAGS...
   $cached aarch64-linux-gnu-g++ -std=c++20 -O1 -ffp-contract=off -DFMT_HEADER_ONLY -isystem "$work/include" \
     -I"$source" -I"$source/src" "$@" -c "$source/$file" -o "$work/$output.o"
 }
-for kernel in level int8_a int8_b float rows_act rows_attention rows_basic rows_rope; do
+for kernel in level int8_a int8_b float float_panels panels rows_act rows_attention rows_basic rows_rope; do
   compile neon_$kernel simd/$kernel.cpp -march=armv8-a+crypto -DMOIETY_LEVEL=neon
   compile scalar_$kernel simd/$kernel.cpp -DHWY_COMPILE_ONLY_EMU128 -DHWY_BROKEN_EMU128=0 -DMOIETY_LEVEL=scalar
 done
 for file in src/core/blocks src/core/blocks_iq src/core/blocks_k src/core/blocks_k_encode src/core/blocks_legacy \
-    src/core/cpu_info src/core/dtype src/core/error simd/levels tests/main tests/simd/test_matmul; do
+    src/core/cpu_info src/core/dtype src/core/error src/core/panels src/core/tensor simd/levels simd/matmul tests/main \
+    tests/simd/test_matmul tests/simd/test_panels; do
   compile "$(basename $file)" $file.cpp "-DMOIETY_SIMD_LEVELS=X(neon) X(scalar)"
 done
 aarch64-linux-gnu-g++ -static -o "$work/test_neon" "$work"/*.o

@@ -11,6 +11,7 @@
 #include "core/blocks.h"
 #include "core/error.h"
 #include "simd/levels.h"
+#include "tests/simd/random_rows.h"
 
 using namespace moiety;
 using namespace moiety::simd;
@@ -20,41 +21,6 @@ namespace {
 const std::vector<DType> kQuantised = {DType::kQ8_0,   DType::kQ4_0,   DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
                                        DType::kQ2_K,   DType::kQ3_K,   DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
                                        DType::kIQ4_NL, DType::kIQ4_XS, DType::kMXFP4};
-
-// Where the fp16 (or e8m0) scales of a block lie, so that random bytes get sane ones.
-std::vector<size_t> scale_offsets(DType type) {
-  switch (type) {
-    case DType::kQ4_1:
-    case DType::kQ5_1:
-    case DType::kQ4_K:
-    case DType::kQ5_K:
-      return {0, 2};
-    case DType::kQ2_K:
-      return {80, 82};
-    case DType::kQ3_K:
-      return {108};
-    case DType::kQ6_K:
-      return {208};
-    default:
-      return {0};
-  }
-}
-
-std::vector<uint8_t> random_rows(DType type, int64_t rows, int64_t k, std::mt19937& rng) {
-  std::vector<uint8_t> bytes(static_cast<size_t>(rows) * dtype_bytes(type, k) + 1);  // + 1: used at an odd address
-  for (auto& byte : bytes) byte = static_cast<uint8_t>(rng());
-  const DTypeInfo& info = dtype_info(type);
-  std::uniform_real_distribution<float> scale(0.001f, 0.02f);
-  for (size_t at = 1; at + info.bytes <= bytes.size(); at += info.bytes) {
-    if (type == DType::kMXFP4) {
-      bytes[at] = static_cast<uint8_t>(120 + rng() % 4);
-      continue;
-    }
-    for (size_t offset : scale_offsets(type))
-      store_u16(&bytes[at + offset], f32_to_f16(rng() % 2 ? scale(rng) : -scale(rng)));
-  }
-  return bytes;
-}
 
 constexpr float kPoison = -12345.5f;
 

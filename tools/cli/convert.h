@@ -1,3 +1,4 @@
+// Commands that write models.
 #pragma once
 
 #include "common.h"
@@ -5,5 +6,7 @@
 namespace cli {
 
 void add_convert(CLI::App& app, Action& action);
+void add_pack(CLI::App& app, Action& action);
+
 
 }  // namespace cli

@@ -7,7 +7,10 @@
 #include "core/error.h"
 #include "inspect.h"
 #include "models/registry.h"
+#include "progress.h"
+#include "runtime.h"
 #include "runtime/load.h"
+#include "runtime/pack.h"
 
 namespace cli {
 namespace {
@@ -15,7 +18,7 @@ namespace {
 struct InspectFlags {
   std::string model, bpe;
   ConfigFlags configs;
-  bool json = false, tensors = false;
+  bool json = false, tensors = false, verify = false;
 };
 
 // By part of the model, counted over its graph; a model that can't be run has none, and says why.
@@ -94,13 +97,21 @@ void print(const Json& value, int indent) {
   }
 }
 
+uint64_t verify(const std::string& model) {
+  Interrupt interrupt;
+  Progress progress("verifying");
+  return moiety::verify_packed(model, [&](double done) { progress.show(done); }, cancel_token(interrupt));
+}
+
 int run(const InspectFlags& flags) {
   if (!flags.configs.paths.empty()) {
     ConfigFlags configs = flags.configs;
     configs.json = flags.json;
     return inspect_configs(configs);
   }
-  const Json out = summary(moiety::read_model(flags.model, flags.bpe), flags);
+  const uint64_t verified = flags.verify ? verify(flags.model) : 0;
+  Json out = summary(moiety::read_model(flags.model, flags.bpe), flags);
+  if (flags.verify) out["verified_bytes"] = verified;
   if (flags.json) std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   else print(out, 0);
   return 0;
@@ -123,6 +134,7 @@ void add_inspect(CLI::App& app, Action& action) {
       ->check(number_from(0))->capture_default_str();
   command->add_option("--bpe", flags->bpe, "Folder with dict.txt, encoder.json and vocab.bpe of a fairseq model");
   command->add_flag("--json", flags->json, "As JSON");
+  command->add_flag("--verify", flags->verify, "Of a packed model: read every byte and compare the checksums");
   command->add_flag("--tensors", flags->tensors, "Every tensor too");
   command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
 }

@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
   cli::add_bench(app, env, action);
   cli::add_inspect(app, action);
   cli::add_convert(app, action);
+  cli::add_pack(app, action);
   cli::add_explain(app, env, action);
   cli::add_diff(app, env, action);
   cli::add_eval(app, env, action);

@@ -156,6 +156,7 @@ class OneDnnLinear : public Kernel {
 
 std::string refusal(const Linear& op, const Node& node, const Graph& graph, const PlanOptions& options) {
   const DType type = op.weight.dtype;
+  if (op.weight.layout != Layout::kRows) return "a weight in panels";
   if (type != DType::kF32 && type != DType::kBF16) return std::string("linear of ") + dtype_info(type).name;
   if (type == DType::kBF16 && options.activations == ActivationPrecision::kF32) return "bf16 would round the activations";
   if (options.min_rows < OneDnnBackend::kMinRows) return "few rows";

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "backends/reference/kernels.h"
-#include "core/blocks.h"
+#include "core/panels.h"
 
 namespace moiety {
 
@@ -25,7 +25,7 @@ std::vector<double> decode_all(const Tensor& tensor) {
 }
 
 void decode_row(const Tensor& weight, int64_t row, float* floats, double* out) noexcept {
-  decode(weight.dtype, weight.row(row), floats, weight.cols());
+  moiety::decode_row(weight, row, floats);
   for (int64_t i = 0; i < weight.cols(); ++i) out[i] = static_cast<double>(floats[i]);
 }
 

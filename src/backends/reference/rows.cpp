@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "backends/reference/kernels.h"
-#include "core/blocks.h"
+#include "core/panels.h"
 #include "graph/routing.h"
 
 namespace moiety::reference {
@@ -12,7 +12,7 @@ Offer offer(const Embedding& op, const Context& context) {
   if (op.table.cols() != context.node.cols) return refuse("embedding: the table's width is not the node's");
   return row_offer("embedding", [op](const KernelCall& call, int64_t row) {
     float* y = row_of(call.output.tensor, row);
-    decode(op.table.dtype, op.table.row(call.batch->ids[static_cast<size_t>(row)]), y, op.table.cols());
+    moiety::decode_row(op.table, call.batch->ids[static_cast<size_t>(row)], y);
     for (int64_t i = 0; i < op.table.cols(); ++i) y[i] = static_cast<float>(static_cast<double>(y[i]) * op.scale);
   });
 }
