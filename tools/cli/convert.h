@@ -8,5 +8,4 @@ namespace cli {
 void add_convert(CLI::App& app, Action& action);
 void add_pack(CLI::App& app, Action& action);
 
-
 }  // namespace cli
