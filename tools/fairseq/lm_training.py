@@ -24,6 +24,7 @@ NAME = "checkpoint_last.pt"
 
 def in_ranks(count, work, folder, *arguments):
     """Runs work(rank, count, *arguments) in `count` processes, in `folder`."""
+    torch.set_num_threads(1)  # a pool of threads does not survive a fork
     store = pathlib.Path(folder) / "store"
     store.unlink(missing_ok=True)
     torch.multiprocessing.start_processes(begin, (count, work, folder, store, arguments), count, start_method="fork")
