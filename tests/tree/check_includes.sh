@@ -55,7 +55,7 @@ layer src/models core weights graph models
 layer src/runtime core weights graph models text formats backends runtime
 layer src/eval core weights graph models text formats runtime eval
 layer src/api core weights graph models text formats backends runtime api
-layer bench core formats weights graph simd bench
+layer bench core formats weights graph simd runtime eval bench
 
 # backends/list.cpp alone sees every backend; a backend sees neither models nor formats nor sessions.
 layer src/backends core weights graph backends simd
