@@ -7,12 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "eval/journal.h"
 #include "runtime/scheduler.h"
 
 namespace moiety::eval {
 
 struct TracedLayer {
-  std::string name;           // "layers.3"
+  std::string name;  // "layers.3"
   int experts = 0, top_k = 0;
   uint64_t expert_bytes = 0;  // weights of one expert, the largest
 };
@@ -43,23 +44,41 @@ class Tracer {
   // Throws Error kUnsupported if the model has no routers.
   explicit Tracer(const Model& model);
 
+  // Finished blocks are kept in the journal, and those that are in it already are not run again: the same calls of
+  // run() give the same trace, and their sinks the same tokens. It must outlive the tracer.
+  void set_journal(Journal& journal) { journal_ = &journal; }
+  // One more observer of what runs; batch() is for it.
+  void set_observer(Observer observer) { also_ = std::move(observer); }
+  const Batch& batch() const { return scheduler_.batch(); }
+
   // Runs a text in blocks of at most `block` tokens, each from an empty session, and adds its routes to trace().
-  // `done` is called after each step with the tokens that ran. Throws what Scheduler throws; whole steps are kept.
+  // `done` is called after each step with the tokens that ran. Throws what Scheduler throws, and Error kFormat for a
+  // broken journal; whole steps are kept.
   void run(std::span<const int32_t> ids, const std::string& domain, size_t block, const RoutesSink& sink = {},
            const std::function<void(size_t)>& done = {}, const CancelToken* cancel = nullptr);
   const Trace& trace() const { return trace_; }
 
  private:
+  using Tokens = std::span<const int32_t>;
   void observe(int32_t node, const Operand& output);
+  void run_block(Tokens text, size_t domain, size_t begin, const RoutesSink& sink,
+                 const std::function<void(size_t)>& done, const CancelToken* cancel);
+  void take(Tokens text, size_t domain, size_t begin, const RoutesSink& sink);
+  std::vector<double> packed(size_t first, bool weights) const;
+  void unpack(const std::vector<double>& piece, size_t tokens, bool weights, const std::string& key);
 
   const Model& model_;
   Session session_;
   Scheduler scheduler_;
   Trace trace_;
-  std::vector<int> layer_of_;         // of a node; -1: no router
-  std::vector<size_t> first_slot_;    // of a layer
+  std::vector<int> layer_of_;          // of a node; -1: no router
+  std::vector<size_t> first_slot_;     // of a layer
   std::vector<int32_t> step_experts_;  // [rows of the step, slots]
   std::vector<float> step_weights_;
+  Journal* journal_ = nullptr;
+  size_t blocks_ = 0;                 // that run() has begun: their keys in the journal
+  std::vector<float> block_weights_;  // for the journal, if a sink wants weights
+  Observer also_;
 };
 
 }  // namespace moiety::eval

@@ -186,6 +186,7 @@ exits 1 eval compare $models $work --gate train
 err_has nodrop
 
 exits 0 trace --help
+for flag in --resume --gate --gate-stats; do out_has "$flag"; done
 exits 2 trace -m "$model"
 exits 1 trace -m "$root/tests/golden/llama-f32" -p x
 exits 1 trace -m "$model" -p x --svg "$model/config.json"
@@ -200,7 +201,22 @@ grep -q '^<svg.*</svg>' "$tmp/svg" || tail -1 "$tmp/svg" | grep -q '</svg>' || b
 tokens=$(($(wc -l <"$tmp/routes") - 1))
 head -1 "$tmp/routes" | grep -q '"layers":' || bad "no head in the routes"
 [ "$(tail -n +2 "$tmp/routes" | grep -c '"position":.*"experts":\[\[[0-7],[0-7]\],.*"weights":')" = "$tokens" ] || bad "routes of $tokens tokens"
-exits 0 trace -p 'Once upon a time' --json
+# Stopped and resumed: the same report, picture, table and routes.
+traced() { exits 0 trace "$tmp/texts" --block 16 --json --routes "$tmp/$1.routes" --csv "$tmp/$1.csv" --svg "$tmp/$1.svg" --resume "$tmp/$1.journal"; cp "$tmp/out" "$tmp/$1.out"; }
+traced whole
+size=$(wc -c <"$tmp/whole.journal")
+for part in 4 2; do
+  head -c $((size * (part - 1) / part)) "$tmp/whole.journal" >"$tmp/part.journal"
+  traced part
+  for kind in out routes csv svg journal; do cmp -s "$tmp/part.$kind" "$tmp/whole.$kind" || bad "another $kind after going on"; done
+done
+exits 0 trace "$tmp/texts" --block 16 --json
+cmp -s "$tmp/out" "$tmp/whole.out" || bad "another report with --resume"
+exits 1 trace "$tmp/texts" --block 15 --resume "$tmp/whole.journal"
+err_has 'another run'
+exits 1 trace "$tmp/texts" --block 16 --resume "$tmp/whole.journal"   # without routes there are no weights
+exits 0 trace -p 'Once upon a time' --json --gate-stats
+err_has 'overflow_expert1 0.000'
 for key in count load_entropy together reuse_distance lru lfu belady; do out_has "\"$key\":"; done
 
 [ "$failures" = 0 ] || { echo "$failures failures"; exit 1; }

@@ -6,7 +6,9 @@
 #include "eval/expert_cache.h"
 #include "eval/trace.h"
 #include "eval/usage.h"
+#include "tests/models/golden.h"
 #include "tests/models/random_model.h"
+#include "tests/runtime/model_files.h"
 #include "tests/support/status.h"
 
 using namespace moiety;
@@ -104,6 +106,80 @@ TEST_CASE("blocks begin anew, domains are kept apart, a cancelled trace keeps wh
 
   const auto dense = test::random_model(find_architecture("llama")->tiny()[0], test::exact());
   CHECK(test::status_of([&] { Tracer tracer(*dense); }) == Status::kUnsupported);
+}
+
+TEST_CASE("a trace that is stopped goes on where it was, with the same bits") {
+  struct Seen {
+    std::vector<int32_t> ids, experts;
+    std::vector<int> positions;
+    std::vector<float> weights;
+    bool operator==(const Seen&) const = default;
+  };
+  const Config config = find_architecture("olmoe")->tiny()[0];
+  const auto model = test::random_model(config, test::exact(4));
+  const auto ids = test::random_tokens(config.vocab, 37, 9);
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "journal";
+  // Two texts in blocks of 8 tokens, two steps each; `ran` counts what was really run. Stopped after `steps` steps.
+  const auto trace = [&](Tracer& tracer, Seen& seen, int steps) {
+    CancelToken cancel;
+    const auto sink = [&](const TokenRoutes& t) {
+      seen.ids.push_back(t.id), seen.positions.push_back(t.position);
+      seen.experts.insert(seen.experts.end(), t.experts.begin(), t.experts.end());
+      seen.weights.insert(seen.weights.end(), t.weights.begin(), t.weights.end());
+    };
+    const auto done = [&](size_t) {
+      if (--steps == 0) cancel.cancel();
+    };
+    return test::status_of([&] {
+      tracer.run(std::span(ids).first(21), "x", 8, sink, done, &cancel);
+      tracer.run(std::span(ids).last(16), "y", 8, sink, done, &cancel);
+    });
+  };
+  Tracer whole(*model);
+  Seen all;
+  CHECK(trace(whole, all, 1000) == Status::kOk);
+  REQUIRE(all.ids.size() == ids.size());
+
+  {
+    Journal journal(path, 1);
+    Tracer tracer(*model);
+    tracer.set_journal(journal);
+    Seen seen;
+    CHECK(trace(tracer, seen, 7) == Status::kCancelled);  // 2 + 2 steps, 2 of 5 tokens, 1 of the next block
+    CHECK(journal.size() == 3);
+    CHECK(seen.ids.size() == 25);
+  }
+  for (bool again : {false, true}) {  // the second time nothing is left to run
+    Journal journal(path, 1);
+    Tracer tracer(*model);
+    tracer.set_journal(journal);
+    int steps = 0;
+    tracer.set_observer([&](const Graph&, int32_t node, const Operand&) { steps += node == 0; });
+    Seen seen;
+    CHECK(trace(tracer, seen, 1000) == Status::kOk);
+    CHECK(seen == all);
+    CHECK(tracer.trace().experts == whole.trace().experts);
+    CHECK(tracer.trace().domain == whole.trace().domain);
+    CHECK(tracer.trace().domains == whole.trace().domains);
+    CHECK(steps == (again ? 0 : 4));
+    CHECK(journal.size() == 5);
+  }
+
+  // A journal that says what no trace can say: too few numbers, too many, experts that there are not, a weight of 33 bits.
+  const std::string good = test::read_file(path), head = good.substr(0, good.find("\n0 ") + 1);
+  const std::string piece = good.substr(head.size(), good.find('\n', head.size()) - head.size());
+  const std::string after_first = piece.substr(piece.find(' ', 2)), before_last = piece.substr(0, piece.rfind(' '));
+  for (const std::string& broken : {std::string("0 1"), piece + " 1", before_last, "0 -2" + after_first, "0 99" + after_first,
+                                    "0 0.5" + after_first, "0 nan" + after_first, before_last + " 4294967296"}) {
+    test::write_text(path, head + broken + "\n");
+    Journal journal(path, 1);
+    Tracer tracer(*model);
+    tracer.set_journal(journal);
+    Seen seen;
+    CHECK(trace(tracer, seen, 1000) == Status::kFormat);
+    CHECK(seen.ids.empty());
+  }
 }
 
 TEST_CASE("loads, pairs, reuse and divergence of a trace made by hand") {

@@ -18,7 +18,7 @@ namespace ev = moiety::eval;
 struct TraceFlags {
   ModelFlags model;
   std::vector<std::string> texts;
-  std::string prompt, routes, csv, svg;
+  std::string prompt, routes, csv, svg, resume;
   std::vector<double> resident;
   int block = 0;
   bool json = false, keep_empty = false;
@@ -76,6 +76,16 @@ class RoutesFile {
   const ev::Trace& trace_;
 };
 
+// Routes files hold weights, so the journal of a run that writes one holds them too.
+uint64_t run_id(const TraceFlags& flags, const moiety::Model& model, const std::vector<Text>& texts, size_t block) {
+  ev::RunId id;
+  id.add("trace").add(model).add(static_cast<double>(block)).add(!flags.routes.empty());
+  for (const Text& text : texts) {
+    id.add(text.name).add(std::string_view(reinterpret_cast<const char*>(text.ids.data()), text.ids.size() * sizeof(int32_t)));
+  }
+  return id.value();
+}
+
 int run(const TraceFlags& flags, const Environment& environment) {
   for (const std::string& output : {flags.routes, flags.csv, flags.svg}) {
     if (!output.empty()) refuse_model_file(output, flags.model.path);
@@ -84,12 +94,16 @@ int run(const TraceFlags& flags, const Environment& environment) {
   const ModelPtr handle = load_model(flags.model, environment, interrupt);
   const moiety::Model& model = runtime_model(handle);
   const std::vector<Text> texts = read_texts(flags, runtime_tokenizer(model));
+  const size_t block = flags.block > 0 ? static_cast<size_t>(flags.block) : static_cast<size_t>(model.context());
+  ev::Journal journal;
+  if (!flags.resume.empty()) journal = ev::Journal(flags.resume, run_id(flags, model, texts, block));
   ev::Tracer tracer(model);
+  if (!flags.resume.empty()) tracer.set_journal(journal);
+  if (handle->gates) tracer.set_observer(handle->gates->observer(tracer.batch()));
   std::unique_ptr<RoutesFile> routes;
   if (!flags.routes.empty()) routes = std::make_unique<RoutesFile>(flags.routes, model, tracer.trace());
   size_t total = 0, done = 0;
   for (const Text& text : texts) total += text.ids.size();
-  const size_t block = flags.block > 0 ? static_cast<size_t>(flags.block) : static_cast<size_t>(model.context());
   bool stopped = false;
   {
     Progress progress("tracing");
@@ -104,13 +118,17 @@ int run(const TraceFlags& flags, const Environment& environment) {
       stopped = true;  // what was seen is told
     }
   }
-  if (stopped) std::fprintf(stderr, "interrupted: this is of the first %zu of %zu tokens\n", done, total);
+  if (stopped) {
+    std::fprintf(stderr, "interrupted: this is of the first %zu of %zu tokens%s\n", done, total,
+                 flags.resume.empty() ? "; with --resume FILE it could go on" : "; the same command goes on from the last whole block");
+  }
   const TraceReport report(tracer.trace(), flags.resident);
   if (routes) routes->commit();
   if (!flags.csv.empty()) write_text_file(flags.csv, report.csv());
   if (!flags.svg.empty()) write_text_file(flags.svg, report.svg(model.name()));
   if (flags.json) std::printf("%s\n", report.json(model.name()).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   else std::fputs(report.text().c_str(), stdout);
+  print_gate_statistics(flags.model, handle.get());
   return stopped ? 1 : 0;
 }
 
@@ -127,6 +145,7 @@ void add_trace(CLI::App& app, const Environment& environment, Action& action) {
   command->add_option("--routes", flags->routes, "Write each token's experts and weights, a JSON object a line");
   command->add_option("--csv", flags->csv, "Write the loads: layer, expert, text, choices, share");
   command->add_option("--svg", flags->svg, "Write the heat map as a picture");
+  command->add_option("--resume", flags->resume, "Keep what is done in this file, block by block, and go on from it");
   command->add_flag("--json", flags->json, "Everything as JSON");
   command->add_flag("--keep-empty", flags->keep_empty, "Models that read line by line (fairseq): keep blank lines");
   command->callback([flags, &environment, &action] { action = on_named_or_shipped(flags, environment, run); });
