@@ -102,6 +102,11 @@ TEST_CASE("GGUF: misuse of the writer is refused and leaves nothing") {
   CHECK(refused([&](GgufWriter& w) { w.add_tensor("t", DType::kQ4_0, odd); }) == Status::kInvalidArgument);
   CHECK(refused([&](GgufWriter& w) { w.add_tensor("t", DType::kF32, five); }) == Status::kInvalidArgument);
   CHECK(refused([&](GgufWriter& w) { w.add_tensor("t", DType::kF32, one); }) == Status::kInvalidArgument);  // no bytes
+  const std::array<int64_t, 2> matrix{16, 32};
+  const std::string long_name(65, 'n');
+  CHECK(refused([&](GgufWriter& w) { w.add_tensor("t", DType::kF32, matrix, Layout::kPanels); }) == Status::kInvalidArgument);
+  CHECK(refused([&](GgufWriter& w) { w.add_tensor("t", DType::kF16, one, Layout::kPanels); }) == Status::kInvalidArgument);
+  CHECK(refused([&](GgufWriter& w) { w.add_tensor(long_name, DType::kF32, one); }) == Status::kInvalidArgument);
   CHECK(refused([&](GgufWriter& w) { w.write(std::vector<std::byte>(1)); }) == Status::kInvalidArgument);
   CHECK(refused([&](GgufWriter& w) {
           w.add_tensor("t", DType::kF32, one), w.add_tensor("t", DType::kF32, one), w.write(std::vector<std::byte>(8));
