@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <numeric>
 
 #include "bench/probes.h"
@@ -80,6 +81,23 @@ void tell_afterwards(const eval::Trace& trace) {
              accesses.object.size(), usage, caches, hits);
 }
 
+// Of one kind of run: seconds by the wall, and of processors, which other work on the machine disturbs less.
+struct Times {
+  std::vector<double> wall, processor;
+  template <class Work>
+  void add(const Work& work) {
+    const std::clock_t start = std::clock();
+    wall.push_back(seconds_of(work));
+    processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+  }
+};
+
+std::string cost(const std::vector<double>& without, const std::vector<double>& with) {
+  std::vector<double> shares;
+  for (size_t i = 0; i < with.size(); ++i) shares.push_back(100 * (with[i] / without[i] - 1));
+  return fmt::format("{:.2f} % ({:.2f}..{:.2f})", median(shares), std::ranges::min(shares), std::ranges::max(shares));
+}
+
 void run(const Options& o) {
   ModelOptions options;
   options.threads = o.threads;
@@ -99,24 +117,23 @@ void run(const Options& o) {
   const auto traced = [&] { tracer.run(ids, "tokens", ids.size()); };
   plain(), traced();  // the pages of weights and arenas are there
   const double peak = peak_of(*model), flops = model_cost(model->graph(), o.tokens / 2).total.flops;
-  std::vector<double> without, with, ratios;
+  Times without, with;
   for (int round = 0; round < o.rounds; ++round) {
     if (round % 2 == 0)
-      without.push_back(seconds_of(plain)), with.push_back(seconds_of(traced));
+      without.add(plain), with.add(traced);
     else
-      with.push_back(seconds_of(traced)), without.push_back(seconds_of(plain));
-    ratios.push_back(with.back() / without.back());
-    fmt::print(stderr, "  {:.3f} s, traced {:.3f} s\n", without.back(), with.back());
+      with.add(traced), without.add(plain);
+    fmt::print(stderr, "  {:.3f} s ({:.3f} s of processors), traced {:.3f} s ({:.3f})\n", without.wall.back(),
+               without.processor.back(), with.wall.back(), with.processor.back());
   }
-  const double rate = o.tokens / median(without), traced_rate = o.tokens / median(with);
+  const double rate = o.tokens / median(without.wall);
   fmt::print(
-      "| model | tokens | without, t/s | traced, t/s | cost (median of {} pairs, min..max) | of the arithmetic's peak "
-      "| logits |\n"
-      "| --- | ---: | ---: | ---: | ---: | ---: | --- |\n"
-      "| {} | {} | {:.1f} | {:.1f} | {:.2f} % ({:.2f}..{:.2f}) | {:.1f} % | {:016x} |\n",
-      o.rounds, model->name(), o.tokens, rate, traced_rate, 100 * (median(ratios) - 1),
-      100 * (std::ranges::min(ratios) - 1), 100 * (std::ranges::max(ratios) - 1), 100 * rate * flops / peak,
-      hash_of(session.logits()));
+      "| model | tokens | without, t/s | traced, t/s | cost, of {} pairs (min..max) | of processor time | of the "
+      "arithmetic's "
+      "peak | logits |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n"
+      "| {} | {} | {:.1f} | {:.1f} | {} | {} | {:.1f} % | {:016x} |\n",
+      o.rounds, model->name(), o.tokens, rate, o.tokens / median(with.wall), cost(without.wall, with.wall),
+      cost(without.processor, with.processor), 100 * rate * flops / peak, hash_of(session.logits()));
   tell_afterwards(tracer.trace());
 }
 
