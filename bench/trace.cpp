@@ -113,24 +113,31 @@ void run(const Options& o) {
   const auto model = load_model(o.model, options);
   std::fputs(model->effective_configuration().c_str(), stderr);
   const auto ids = tokens(o.tokens, model->config().vocab);
-  Session session(*model);
-  Scheduler scheduler(*model);
+  uint64_t hash = 0;
+  // Each run has a session and a scheduler of its own, so that neither kind always has the better memory.
   const auto plain = [&] {
-    session.rewind(0);
+    Session session(*model);
+    Scheduler scheduler(*model);
     scheduler.submit(session, ids, Want::kAll);
     scheduler.run();
     if (session.status() != Status::kOk) fail(session.status(), "{}", session.message());
+    hash = hash_of(session.logits());
   };
-  eval::Tracer tracer(*model);
-  const auto traced = [&] { tracer.run(ids, "tokens", ids.size()); };
-  plain(), traced();  // the pages of weights and arenas are there
+  eval::Trace trace;
+  const auto traced = [&] {
+    eval::Tracer tracer(*model);
+    tracer.run(ids, "tokens", ids.size());
+    trace = tracer.trace();
+  };
+  plain();  // the pages of the weights are there
   const double peak = peak_of(*model), flops = model_cost(model->graph(), o.tokens / 2).total.flops;
   Times without, with;
   for (int round = 0; round < o.rounds; ++round) {
-    if (round % 2 == 0)
+    if (round % 2 == 0) {
       without.add(plain), with.add(traced);
-    else
+    } else {
       with.add(traced), without.add(plain);
+    }
     fmt::print(stderr, "  {:.3f} s ({:.3f} s of processors), traced {:.3f} s ({:.3f})\n", without.wall.back(),
                without.processor.back(), with.wall.back(), with.processor.back());
   }
@@ -141,8 +148,8 @@ void run(const Options& o) {
       "peak | logits |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n"
       "| {} | {} | {:.1f} | {:.1f} | {} | {} | {:.1f} % | {:016x} |\n",
       o.rounds, model->name(), o.tokens, rate, o.tokens / median(with.wall), cost(without.wall, with.wall),
-      cost(without.processor, with.processor), 100 * rate * flops / peak, hash_of(session.logits()));
-  tell_afterwards(tracer.trace(), median(without.processor) / o.tokens);
+      cost(without.processor, with.processor), 100 * rate * flops / peak, hash);
+  tell_afterwards(trace, median(without.processor) / o.tokens);
 }
 
 }  // namespace
