@@ -69,7 +69,8 @@ exits 1 eval choices copa "$items/copa.jsonl" -k 3
 err_has '3 examples of 2'
 exits 1 eval choices copa "$items/copa.jsonl" --score suffix
 err_has 'no shared suffix'
-exits 0 eval choices winogrande "$items/winogrande.jsonl"
+exits 0 eval choices winogrande "$items/winogrande.jsonl" --gate-stats
+err_has 'overflow_expert1 0.000'
 for scoring in sum mean unconditional suffix; do out_has "| winogrande | 2 | 0 | 1 | $scoring | [0-9.]* ± 0.00 % |"; done
 exits 0 eval choices piqa "$items/piqa.jsonl" --labels "$items/piqa-labels.lst" --score sum,mean --json
 out_has '"accuracy"'
@@ -84,7 +85,8 @@ exits 1 eval choices copa "$items/copa.jsonl" -k 1 --draws 3 -s 6 --resume "$tmp
 err_has 'another run'
 
 "$moiety" logits -m "$model" --tokens 5,6,7 -o "$tmp/l.npy" 2>/dev/null
-exits 0 eval kl -m "$model" --tokens 5,6,7 --logits "$tmp/l.npy" --json
+exits 0 eval kl -m "$model" --tokens 5,6,7 --logits "$tmp/l.npy" --json --gate-stats
+err_has 'overflow_expert1 0.000'
 out_has '"mean_kl": 0.0'
 exits 0 eval kl -m "$model" --tokens 5,6,8 --logits "$tmp/l.npy"
 grep -q 'mean KL 0.000e+00' "$tmp/out" && bad "other tokens, no distance"
