@@ -141,6 +141,10 @@ for broken in '{}' '[]' '[{"nats": 1}]' '[{"nats": 1, "tokens": 0, "bytes": 1}]'
   compare 1
   err_has moe.json
 done
+mkdir "$tmp/lone"
+sed 's/"num_experts": 8/"num_experts": 1/; s/"num_experts_per_tok": 2/"num_experts_per_tok": 1/' "$root/tests/golden/olmoe-f32/config.json" >"$tmp/lone/config.json"
+exits 0 eval compare -m "$tmp/lone/config.json" --result lone="$tmp/small.json"
+out_has '| lone | dense |'
 exits 2 eval compare -m "$paper/moe_15b.json" "$tmp/texts"
 err_has 'a configuration can.t be run'
 exits 2 eval compare -m "$model" -m "$model" "$tmp/texts"

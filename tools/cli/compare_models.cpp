@@ -93,7 +93,7 @@ ComparedModel counted(const Subject& subject, const CompareFlags& flags) {
     cost = graph_cost(flags.costs, source.config, moiety::build_graph(source.config, source.store, context, banks));
   }
   out.parameters = cost.cost.total.parameters, out.active = cost.cost.total.active, out.flops = cost.cost.total.flops;
-  out.training = cost.training_of_token * subject.train_tokens / 1e21, out.dense = cost.config.experts == 0;
+  out.training = cost.training_of_token * subject.train_tokens / 1e21, out.dense = is_dense(cost.config);
   return out;
 }
 

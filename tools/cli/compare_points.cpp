@@ -63,7 +63,7 @@ void read_cost(const CompareFlags& flags, const Json& one, size_t index, double 
     ConfigFlags costs = flags.costs;
     costs.train_tokens = one.value("train_tokens", train_tokens);
     const ConfigCost cost = config_cost(costs, (config ? path : path / "config.json").string());
-    out.train_tokens = costs.train_tokens, out.dense = cost.config.experts == 0;
+    out.train_tokens = costs.train_tokens, out.dense = is_dense(cost.config);
     out.training = cost.training_of_token * costs.train_tokens / 1e21;
     out.flops = cost.cost.total.flops, out.parameters = cost.cost.total.parameters, out.active = cost.cost.total.active;
   } else if (one.contains("cost")) {

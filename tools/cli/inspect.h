@@ -33,6 +33,8 @@ ConfigCost graph_cost(const ConfigFlags& flags, const moiety::Config& config, co
 int inspect_configs(const ConfigFlags& flags);  // the exit code
 // "tests/eval/paper/moe_15b.json" is "moe_15b", "OLMoE/config.json" is "OLMoE".
 std::string config_name(const std::filesystem::path& path);
+// No expert rests: there are none, or one alone.
+inline bool is_dense(const moiety::Config& config) { return config.experts <= config.active; }
 int64_t cost_context(const ConfigFlags& flags, const moiety::Config& config);
 Json cost_json(const moiety::ModelCost& cost);  // by part, those that are there, and in all
 
