@@ -29,11 +29,17 @@ struct Options {
   int tokens = 512, rounds = 9, threads = 0;
 };
 
+struct Seconds {
+  double wall = 0, processor = 0;  // of processors: other work on the machine disturbs it less
+};
+
 template <class Work>
-double seconds_of(const Work& work) {
+Seconds seconds_of(const Work& work) {
   const auto start = Clock::now();
+  const std::clock_t processor = std::clock();
   work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  const double spent = static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC;
+  return {std::chrono::duration<double>(Clock::now() - start).count(), spent};
 }
 
 double median(std::vector<double> values) {
@@ -65,30 +71,32 @@ double peak_of(const Model& model) {
   return largest->first == "bf16" && peaks.bf16 > 0 ? peaks.bf16 : peaks.f32;
 }
 
-void tell_afterwards(const eval::Trace& trace) {
-  const double usage = seconds_of([&] { eval::expert_usage(trace); });
+// token: processor seconds of one
+void tell_afterwards(const eval::Trace& trace, double token) {
+  const double usage = seconds_of([&] { eval::expert_usage(trace); }).processor;
   const eval::ExpertAccesses accesses = eval::expert_accesses(trace);
   const auto all = static_cast<double>(std::accumulate(accesses.bytes.begin(), accesses.bytes.end(), uint64_t{0}));
   uint64_t hits = 0;
-  const double caches = seconds_of([&] {
+  const auto simulate = [&] {
     for (double share : {0.1, 0.25, 0.5, 0.75}) {
       for (auto policy : {eval::CachePolicy::kLru, eval::CachePolicy::kLfu, eval::CachePolicy::kBelady}) {
         hits += eval::cache_hits(accesses, static_cast<uint64_t>(share * all), policy);
       }
     }
-  });
-  fmt::print("afterwards, of {} tokens and {} accesses: usage {:.3f} s, caches {:.3f} s ({} hits)\n", trace.tokens(),
-             accesses.object.size(), usage, caches, hits);
+  };
+  const double caches = seconds_of(simulate).processor, total = token * static_cast<double>(trace.tokens());
+  fmt::print(
+      "afterwards, of {} tokens and {} accesses: usage {:.3f} s, caches {:.3f} s ({} hits), {:.2f} % of the run\n",
+      trace.tokens(), accesses.object.size(), usage, caches, hits, 100 * (usage + caches) / total);
 }
 
-// Of one kind of run: seconds by the wall, and of processors, which other work on the machine disturbs less.
+// Of one kind of run.
 struct Times {
   std::vector<double> wall, processor;
   template <class Work>
   void add(const Work& work) {
-    const std::clock_t start = std::clock();
-    wall.push_back(seconds_of(work));
-    processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    const Seconds seconds = seconds_of(work);
+    wall.push_back(seconds.wall), processor.push_back(seconds.processor);
   }
 };
 
@@ -134,7 +142,7 @@ void run(const Options& o) {
       "| {} | {} | {:.1f} | {:.1f} | {} | {} | {:.1f} % | {:016x} |\n",
       o.rounds, model->name(), o.tokens, rate, o.tokens / median(with.wall), cost(without.wall, with.wall),
       cost(without.processor, with.processor), 100 * rate * flops / peak, hash_of(session.logits()));
-  tell_afterwards(tracer.trace());
+  tell_afterwards(tracer.trace(), median(without.processor) / o.tokens);
 }
 
 }  // namespace

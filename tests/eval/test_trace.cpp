@@ -250,3 +250,40 @@ TEST_CASE("caches: a textbook's references, and LRU by its reuse distances") {
   }
   CHECK(belady == ids.size() - 6);
 }
+
+TEST_CASE("caches of experts of several sizes are what their definition says") {
+  const auto object = test::random_tokens(12, 600, 3);
+  ExpertAccesses accesses;
+  accesses.object.assign(object.begin(), object.end());
+  for (uint64_t i = 0; i < 12; ++i) accesses.bytes.push_back(3 + 7 * i % 11);
+  for (uint64_t capacity : {5, 20, 37, 60, 1000}) {
+    for (CachePolicy policy : {CachePolicy::kLru, CachePolicy::kLfu, CachePolicy::kBelady}) {
+      std::vector<size_t> last(12), uses(12);
+      std::vector<bool> resident(12);
+      uint64_t used = 0, hits = 0;
+      const auto next_use = [&](size_t after, uint32_t x) {
+        return static_cast<size_t>(std::find(accesses.object.begin() + static_cast<std::ptrdiff_t>(after), accesses.object.end(), x) - accesses.object.begin());
+      };
+      for (size_t i = 0; i < accesses.object.size(); ++i) {
+        const uint32_t o = accesses.object[i];
+        if (accesses.bytes[o] > capacity) continue;
+        hits += resident[o];
+        while (!resident[o] && used + accesses.bytes[o] > capacity) {
+          uint32_t leaves = 12;
+          const auto before = [&](uint32_t a, uint32_t b) {  // of equals that never come back the lowest leaves
+            if (policy == CachePolicy::kLru) return last[a] < last[b];
+            if (policy == CachePolicy::kLfu) return uses[a] != uses[b] ? uses[a] < uses[b] : last[a] < last[b];
+            return next_use(i, a) > next_use(i, b);
+          };
+          for (uint32_t x = 0; x < 12; ++x) {
+            if (resident[x] && (leaves == 12 || before(x, leaves))) leaves = x;
+          }
+          resident[leaves] = false, used -= accesses.bytes[leaves];
+        }
+        used += resident[o] ? 0 : accesses.bytes[o];
+        resident[o] = true, last[o] = i, ++uses[o];
+      }
+      CHECK(cache_hits(accesses, capacity, policy) == hits);
+    }
+  }
+}
