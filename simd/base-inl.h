@@ -7,6 +7,14 @@
 
 #include "simd/kernels.h"
 
+// Steps that are worth a call of their own where an operation is a loop or checked: the compilers take minutes
+// otherwise.
+#if HWY_TARGET == HWY_EMU128 || HWY_IS_ASAN || HWY_IS_TSAN
+#define MOIETY_STEP inline HWY_NOINLINE
+#else
+#define MOIETY_STEP HWY_INLINE
+#endif
+
 namespace moiety::simd::MOIETY_LEVEL {
 
 namespace hn = hwy::HWY_NAMESPACE;

@@ -120,7 +120,7 @@ HWY_INLINE V pack(D, V a, V b) {
 inline constexpr bool kHasPack = false;
 
 template <bool kSmall, class D, class VSum, class VA, class VB>
-HWY_INLINE VSum dot4(D d, VSum sum, VA a, VB b) {
+MOIETY_STEP VSum dot4(D d, VSum sum, VA a, VB b) {
   const hn::RebindToUnsigned<D> du;
   const auto ua = hn::BitCast(du, a);
   const auto sb = hn::BitCast(d, b);
@@ -133,12 +133,12 @@ HWY_INLINE VSum dot4(D d, VSum sum, VA a, VB b) {
   return hn::Add(sum, hn::Add(hn::Add(first, second), hn::Add(third, fourth)));
 }
 template <class D, class V>
-HWY_INLINE V dot2(D, V a, V b) {
+MOIETY_STEP V dot2(D, V a, V b) {
   const auto low = [](V x) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(x)); };
   return hn::Add(hn::Mul(low(a), low(b)), hn::Mul(hn::ShiftRight<16>(a), hn::ShiftRight<16>(b)));
 }
 template <class D, class V>
-HWY_INLINE V dot2(D d, V sum, V a, V b) {
+MOIETY_STEP V dot2(D d, V sum, V a, V b) {
   return hn::Add(sum, dot2(d, a, b));
 }
 

@@ -6,14 +6,6 @@
 #include "core/blocks.h"
 #include "simd/dot-inl.h"
 
-// Steps that are worth a call of their own where an operation is a loop or checked: the compilers take minutes
-// otherwise.
-#if HWY_TARGET == HWY_EMU128 || HWY_IS_ASAN || HWY_IS_TSAN
-#define MOIETY_STEP inline HWY_NOINLINE
-#else
-#define MOIETY_STEP HWY_INLINE
-#endif
-
 namespace moiety::simd::MOIETY_LEVEL {
 
 using DB = hn::Repartition<uint8_t, D16>;   // [block][16] codes

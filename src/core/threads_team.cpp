@@ -66,6 +66,13 @@ class Team {
     while (present_.load() > 0) relax();
   }
 
+  // Until each member's task has run: one that got no thread in time still holds the team.
+  void wait_for_members() const {
+    for (int w = 1; w < size_; ++w) {
+      while (worker(w).member.load()) std::this_thread::yield();
+    }
+  }
+
   // Epochs are odd while a job runs. Who works on one is inside; none is made before all are out again.
   void share(int64_t count, int64_t grain, int64_t chunks, const TaskRef& task) {
     RunOrder order;
@@ -199,7 +206,10 @@ class TeamThreads final : public Threads {
     if (size > tbb::info::default_concurrency())
       limit_.emplace(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(size));
   }
-  ~TeamThreads() override { leave(); }
+  ~TeamThreads() override {
+    leave();
+    team_->wait_for_members();
+  }
   const char* name() const override { return "team"; }
 
   void enter() override {

@@ -9,8 +9,8 @@
 namespace moiety {
 namespace {
 
-// Kernels' own tables, thread stacks, the heap's waste, code that runs for the first time, a session's logits and
-// tokens: measured at 6 to 11 MiB (bench/ram.cpp).
+// For what is not counted: kernels' own tables, thread stacks, the heap's waste, code that runs for the first time, a
+// session's logits and tokens. Generous; tests/runtime/test_memory.cpp and bench_ram hold the sum to the budget.
 constexpr size_t kReserve = size_t{24} << 20;
 
 size_t resident_bytes() {
