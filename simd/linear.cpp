@@ -55,8 +55,10 @@ class LinearKernel final : public Kernel {
     const Tensor& x = call.inputs[0].tensor;
     const size_t panel_bytes = matmul_.panel_bytes(weight_);
     const int64_t outputs = weight_.rows();
-    // Long pieces stream best; a router's few outputs are shared too. Whole panels, as a packed weight begins at no other row.
-    const int64_t share = outputs / (2 * call.threads->size()) / kPanelRows * kPanelRows, chunk = std::clamp<int64_t>(share, kPanelRows, 64);
+    // Long pieces stream best; a router's few outputs are shared too. Whole panels: a packed weight begins at no other
+    // row.
+    const int64_t share = outputs / (2 * call.threads->size()) / kPanelRows * kPanelRows;
+    const int64_t chunk = std::clamp<int64_t>(share, kPanelRows, 64);
     const auto task = [&](int64_t index, int worker) {
       const int64_t first = index * chunk, count = std::min(chunk, outputs - first);
       for (int64_t row = 0; row < x.rows(); ++row) {

@@ -190,7 +190,8 @@ class Team {
     }
   }
 
-  static constexpr int kSpins = 20'000;  // about a millisecond: longer than what a step does on one thread
+  // Longer than a step's ops on one thread take: after a pause of 50 us nobody sleeps, after 500 us all do (bench_pools).
+  static constexpr int kSpins = 20'000;
   const int size_;
   std::unique_ptr<Worker[]> workers_;
   alignas(128) std::atomic<uint64_t> epoch_{0};

@@ -5,6 +5,7 @@
 #include "runtime/fairseq_model.h"
 #include "runtime/load.h"
 #include "tests/runtime/fairseq_checkpoints.h"
+#include "tests/support/refusal.h"
 #include "text/tokenizer.h"
 
 using namespace moiety;
@@ -55,17 +56,6 @@ void check_same(const Model& a, const Model& b) {
   REQUIRE(b.tokenizer());
   CHECK(a.tokenizer()->encode("ab\nba c") == b.tokenizer()->encode("ab\nba c"));
   CHECK(a.tokenizer()->encode("ab\nba c") == std::vector<int32_t>{6, 2, 4, 5, 3, 3});
-}
-
-std::string refusal(const std::function<void()>& action, Status status) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.status() == status);
-    return error.what();
-  }
-  FAIL_CHECK("no error was thrown");
-  return "";
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "runtime/pack.h"
 #include "tests/runtime/fairseq_checkpoints.h"
 #include "tests/runtime/model_files.h"
+#include "tests/support/refusal.h"
 #include "text/tokenizer.h"
 
 using namespace moiety;
@@ -34,17 +35,6 @@ std::vector<std::string> levels() {
     }
   }
   return out;
-}
-
-std::string refusal(const std::function<void()>& action, Status status) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.status() == status);
-    return error.what();
-  }
-  FAIL_CHECK("no error was thrown");
-  return "";
 }
 
 // Logits of both, in steps of 1, 2, 3 and 13 tokens, on 1 and 3 threads.
