@@ -1,5 +1,5 @@
 // Types with blocks of 32, and the preparation of activations.
-#include "simd/int8-inl.h"
+#include "simd/int8_gemm-inl.h"
 #include "simd/level.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
@@ -41,19 +41,13 @@ void quantise(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* 
 // Absent tokens are zero.
 void pack_int8(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept {
   const int64_t blocks = k / 32, padded = int8_padded(k) / 32;
-  const hn::FixedTag<int32_t, 4> d;
   lane_order<8>(blocks, [&](int64_t b, int64_t at) {
     int32_t* codes = tile.codes + at * 8 * kTileTokens;
-    for (int64_t t = 0; t < kTileTokens; t += 4) {
+    for (int64_t t = 0; t < kTileTokens; ++t) {
       for (int half = 0; half < 2; ++half) {
-        const auto row = [&](int64_t i) {
-          return t + i < tokens
-                     ? hn::LoadU(d, reinterpret_cast<const int32_t*>(rows[t + i].codes + int8_place(b, half)))
-                     : hn::Zero(d);
-        };
-        hn::Vec<decltype(d)> columns[4];
-        transpose(d, row(0), row(1), row(2), row(3), columns);
-        for (int i = 0; i < 4; ++i) hn::StoreU(columns[i], d, codes + (4 * half + i) * kTileTokens + t);
+        int32_t* to = codes + t * 8 + half * 4;
+        if (t < tokens) __builtin_memcpy(to, rows[t].codes + int8_place(b, half), 16);
+        else __builtin_memset(to, 0, 16);
       }
     }
     int32_t* sums = tile.sums + at * 4 * kTileTokens;

@@ -1,5 +1,5 @@
 // The K-quants, the code-book types and MXFP4.
-#include "simd/int8-inl.h"
+#include "simd/int8_gemm-inl.h"
 #include "simd/level.h"
 
 namespace moiety::simd::MOIETY_LEVEL {

@@ -32,7 +32,7 @@ inline constexpr int64_t int8_place(int64_t block, int half) { return block / 8 
 
 // A tile of kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
 struct Int8Tile {
-  int32_t* codes;     // [K/32][8][kTileTokens]: 4 codes each
+  int32_t* codes;     // [K/32][kTileTokens][8]: 4 codes each
   float* scales;      // [K/32][kTileTokens]
   float* block_sums;  // [K/32][kTileTokens]: the sum of a block's codes times its scale
   int32_t* sums;      // [K/32][4][kTileTokens]: minus the sums of a block's codes, of its first and of its last 16;

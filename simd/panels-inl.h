@@ -140,7 +140,7 @@ struct TileActs {
   struct Block {
     const int32_t *codes, *sums;
     const float *scales, *block_sums;
-    HWY_INLINE int32_t dword(int k4, int t) const { return codes[k4 * kTileTokens + t]; }
+    HWY_INLINE int32_t dword(int k4, int t) const { return codes[t * 8 + k4]; }
     template <int zero>
     HWY_INLINE VQ seed(int half, int t) const {
       if constexpr (zero == 0)
@@ -152,7 +152,7 @@ struct TileActs {
     HWY_INLINE float block_sum(int t) const { return block_sums[t]; }
   };
   HWY_INLINE Block block(int64_t at, int64_t, int64_t) const {
-    return {tile.codes + at * 8 * kTileTokens + t0, tile.sums + at * 4 * kTileTokens + t0,
+    return {tile.codes + (at * kTileTokens + t0) * 8, tile.sums + at * 4 * kTileTokens + t0,
             tile.scales + at * kTileTokens + t0, tile.block_sums + at * kTileTokens + t0};
   }
 };
@@ -189,36 +189,42 @@ HWY_INLINE void panel_dots(const uint8_t* codes, const Block& x, VQ (&sums)[kTok
   panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, std::make_integer_sequence < int, half == 2 ? 8 : 4 > ());
 }
 
-// Adds a block to kTokens sums of kVecs vectors of rows, from row r0 on.
+// Adds a block to kTokens sums of kVecs vectors of rows, from row r0 on. Sub-scales as in gemm_tokens.
 template <class P, int kTokens, int kVecs, class Block>
 HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16 (&acc)[kTokens][kVecs]) {
   VQ sums[kTokens][kVecs];
+  V16 values[kTokens][kVecs];
   const uint8_t* codes = w.codes + r0 * 4;
   if constexpr (P::kGroup16) {
-    VQ last[kTokens][kVecs];
     panel_dots<P, 0>(codes, x, sums);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      const VQ sub = P::sub(w, 0, r0 + v * kVectorRows);
+      const V16 sub = hn::ConvertTo(d16, P::sub(w, 0, r0 + v * kVectorRows));
 #pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t) sums[t][v] = hn::Mul(sums[t][v], sub);
+      for (int t = 0; t < kTokens; ++t) values[t][v] = hn::Mul(hn::ConvertTo(d16, sums[t][v]), sub);
     }
-    panel_dots<P, 1>(codes, x, last);
+    panel_dots<P, 1>(codes, x, sums);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
-      const VQ sub = P::sub(w, 1, r0 + v * kVectorRows);
+      const V16 sub = hn::ConvertTo(d16, P::sub(w, 1, r0 + v * kVectorRows));
 #pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t) sums[t][v] = hn::Add(sums[t][v], hn::Mul(last[t][v], sub));
+      for (int t = 0; t < kTokens; ++t)
+        values[t][v] = hn::MulAdd(hn::ConvertTo(d16, sums[t][v]), sub, values[t][v]);
     }
   } else {
     panel_dots<P, 2>(codes, x, sums);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v) {
+#pragma GCC unroll 12
+      for (int t = 0; t < kTokens; ++t) values[t][v] = hn::ConvertTo(d16, sums[t][v]);
+    }
   }
 #pragma GCC unroll 4
   for (int v = 0; v < kVecs; ++v) {
     const V16 ws = P::scales(w, r0 + v * kVectorRows);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t)
-      acc[t][v] = hn::MulAdd(hn::ConvertTo(d16, sums[t][v]), hn::Mul(ws, hn::Set(d16, x.scale(t))), acc[t][v]);
+      acc[t][v] = hn::MulAdd(values[t][v], hn::Mul(ws, hn::Set(d16, x.scale(t))), acc[t][v]);
     if constexpr (P::kMin) {
       const V16 wm = P::mins(w, r0 + v * kVectorRows);
 #pragma GCC unroll 12

@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <cstdint>
@@ -32,6 +34,12 @@ uint32_t xcr0() {
   return low;
 }
 
+// The tile registers are 8 KiB a thread, which Linux saves only for processes that have asked for them.
+bool permit_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, the state's number
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 CpuFeatures x86_features() {
   CpuFeatures f;
   const Registers one = cpuid(1), seven = cpuid(7), seven_one = seven.a >= 1 ? cpuid(7, 1) : Registers{};
@@ -44,6 +52,7 @@ CpuFeatures x86_features() {
       f.avx2 && zmm && bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 28) && bit(seven.b, 30) && bit(seven.b, 31);
   f.avx512_vnni = f.avx512 && bit(seven.c, 11);
   f.avx512_bf16 = f.avx512 && bit(seven_one.a, 5);
+  f.amx_int8 = bit(seven.d, 24) && bit(seven.d, 25) && (saved & 0x60000) == 0x60000 && permit_tiles();
   return f;
 }
 

@@ -19,7 +19,7 @@ for model in "$golden/olmoe-q4_0" "$golden/olmoe-q4_k/model.gguf" "$root/models/
   exits 0 pack -m "$model" -o "$tmp/packed"
   err_has '^packed: '
   levels=0
-  for level in scalar sse4 avx2 avx2_vnni avx512 avx512_vnni avx512_bf16 neon; do
+  for level in scalar sse4 avx2 avx2_vnni avx512 avx512_vnni avx512_bf16 avx512_amx neon; do
     for tokens in 1 1,2,3,4,5,6,7,8,9; do
       logits $level "$model" $tokens 1 "$tmp/a.npy" || break
       levels=$((levels + 1))

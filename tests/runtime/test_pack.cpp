@@ -27,7 +27,7 @@ const fs::path kRoot = MOIETY_SOURCE_DIR;
 
 std::vector<std::string> levels() {
   std::vector<std::string> out;
-  for (const char* name : {"scalar", "sse4", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "neon"}) {
+  for (const char* name : {"scalar", "sse4", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "avx512_amx", "neon"}) {
     try {
       make_backends({"simd"}, name);
       out.push_back(name);
