@@ -26,6 +26,16 @@ struct Signed : T {
     return {signed_codes(x.first, T::kZero), signed_codes(x.last, T::kZero)};
   }
 };
+}  // namespace
+template <class T>
+struct Turned<Signed<T>> {
+  static constexpr bool kHas = Turned<T>::kHas;
+  template <class Put>
+  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
+    Turned<T>::codes(turned, [&](int block, int k4, VB x) HWY_ATTR { put(block, k4, signed_codes(x, T::kZero)); });
+  }
+};
+namespace {
 template <class P>
 struct SignedPanels : P {
   template <int k4>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "simd/dot-inl.h"
-#include "simd/types-inl.h"
+#include "simd/turned-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
 
@@ -268,11 +268,16 @@ template <class T>
 MOIETY_STEP void unpack_group(const QuadRows* quads, const int64_t* position, const Int8Panel& panel) {
   GroupScales s[4];
   for (int q = 0; q < 4; ++q) T::scales(quads[q], s[q]);
+  if constexpr (Turned<T>::kHas) {
+    Turned<T>::codes(TurnRows{quads}, [&](int block, int k4, VB codes) HWY_ATTR {
+      hn::StoreU(codes, db, panel.codes + position[block] * 512 + k4 * 64);
+    });
+  }
   for (int i = 0; i < kSlices; ++i) {
     const auto place = [&](auto* base, int64_t stride) {
       return [=](int lane) { return base + position[T::block(i, lane)] * stride; };
     };
-    for (int half = 0; half < 2; ++half) {
+    for (int half = 0; half < 2 && !Turned<T>::kHas; ++half) {
       VQ column[4][4];
 #pragma GCC unroll 4
       for (int q = 0; q < 4; ++q) columns<T>(quads[q], i, half, column[q]);
