@@ -165,8 +165,8 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
 
 void print_peaks(const Options& o, const Peaks& p) {
   if (o.format != "md") return;
-  fmt::print("limits: read {:.1f} GB/s; Gop/s: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} ({})\n", p.read * 1e-9,
-             p.int8 * 1e-9, p.bf16 * 1e-9, p.f32 * 1e-9, p.instructions);
+  fmt::print("limits: read {:.1f} GB/s; Gop/s: int8 {:.0f} (AMX {:.0f}), bf16 {:.0f}, f32 {:.0f} ({})\n", p.read * 1e-9,
+             p.int8 * 1e-9, p.int8_tiles * 1e-9, p.bf16 * 1e-9, p.f32 * 1e-9, p.instructions);
 }
 
 void print_line(const Options& o, const Line& l, const Peaks& peaks, const char* level, int threads) {

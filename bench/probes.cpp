@@ -44,6 +44,25 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) double int8_vnni
   return static_cast<double>(rounds) * kSums * 128;
 }
 
+// Tiles of 16 x 64 codes; the state is given back, as it slows a change of threads.
+__attribute__((target("amx-tile,amx-int8"))) double int8_amx(int64_t rounds, float* sink) {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  _tile_loadconfig(&config);
+  for (int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+  *sink += static_cast<float>(rounds);
+  return static_cast<double>(rounds) * 4 * 16 * 16 * 64 * 2;
+}
+
 __attribute__((target("avx2,avxvnni"))) double int8_vnni256(int64_t rounds, float* sink) {
   __m256i sum[12], b = _mm256_set1_epi8(3);
   for (int s = 0; s < 12; ++s) sum[s] = _mm256_set1_epi32(s);
@@ -235,7 +254,7 @@ Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
     Loop loop;
     const char* name;
   };
-  Choice int8{int8_plain, "plain int8"}, bf16{nullptr, "no bf16"}, f32{f32_plain, "plain f32"};
+  Choice int8{int8_plain, "plain int8"}, bf16{nullptr, "no bf16"}, f32{f32_plain, "plain f32"}, tiles{};
 #if defined(__x86_64__)
   if (cpu.avx512_vnni)
     int8 = {int8_vnni512, "avx512_vnni"};
@@ -243,6 +262,7 @@ Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
     int8 = {int8_vnni256, "avx_vnni"};
   else if (cpu.avx2)
     int8 = {int8_avx2, "avx2 maddubs"};
+  if (cpu.amx_int8) tiles = {int8_amx, "amx"};
   if (cpu.avx512_bf16) bf16 = {bf16_dot512, "avx512_bf16"};
   if (cpu.avx512)
     f32 = {f32_fma512, "avx512 fma"};
@@ -254,6 +274,7 @@ Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
   Peaks peaks;
   peaks.int8 = probe_loop(threads, int8.loop);
   if (bf16.loop) peaks.bf16 = probe_loop(threads, bf16.loop);
+  if (tiles.loop) peaks.int8_tiles = probe_loop(threads, tiles.loop);
   peaks.f32 = probe_loop(threads, f32.loop);
   peaks.read = probe_read(threads, bytes);
   peaks.instructions = std::string(int8.name) + ", " + bf16.name + ", " + f32.name;

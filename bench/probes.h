@@ -11,9 +11,10 @@ namespace moiety::bench {
 
 struct Peaks {
   double read = 0;           // bytes/s streamed from memory, all workers together
-  double int8 = 0;           // operations/s (a multiply-add is two) of register-tiled loops: 8-bit dot products,
+  double int8 = 0;           // operations/s (a multiply-add is two) of register-tiled loops: 8-bit dot products of vectors,
   double bf16 = 0;           // bf16 dot products (0 where the CPU has none),
   double f32 = 0;            // and f32 multiply-adds
+  double int8_tiles = 0;     // of AMX; 0 where the CPU has none
   std::string instructions;  // "avx512_vnni, avx512_bf16, avx512 fma"
 };
 

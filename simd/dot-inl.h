@@ -48,13 +48,19 @@ template <class V>
 HWY_INLINE V take_words(V a, V b, const uint16_t* index) {
   return V{_mm512_permutex2var_epi16(a.raw, _mm512_load_si512(index), b.raw)};
 }
+template <int lanes, class V>
+HWY_INLINE V two_lanes(V a, V b) {
+  const hn::DFromV<V> d;
+  const auto bits = [](V x) HWY_ATTR { return hn::BitCast(di16, x).raw; };
+  return hn::BitCast(d, hn::Vec<DI16>{_mm512_shuffle_i64x2(bits(a), bits(b), lanes)});
+}
 template <class V>
 HWY_INLINE V even_lanes(V a, V b) {
-  return V{_mm512_shuffle_i64x2(a.raw, b.raw, 0x88)};
+  return two_lanes<0x88>(a, b);
 }
 template <class V>
 HWY_INLINE V odd_lanes(V a, V b) {
-  return V{_mm512_shuffle_i64x2(a.raw, b.raw, 0xdd)};
+  return two_lanes<0xdd>(a, b);
 }
 #endif
 

@@ -1,5 +1,7 @@
 #include "limits.h"
 
+#include <algorithm>
+
 #include "core/dtype.h"
 #include "bench/probes.h"
 
@@ -12,7 +14,7 @@ Limits measure_limits(int threads, const std::string& types, bool f32) {
   const auto dtype = moiety::dtype_from_name(largest);
   double ops = peaks.f32;
   if (!f32 && dtype && moiety::is_quantised(*dtype)) ops = peaks.int8;
-  if (!f32 && largest == "bf16" && peaks.bf16 > 0) ops = peaks.bf16;
+  if (!f32 && largest == "bf16") ops = std::max(peaks.bf16, peaks.f32);
   return {peaks.read, ops};
 }
 
