@@ -39,10 +39,11 @@ std::optional<double> cost_of_quality(std::span<const Point> family, double qual
 
 std::optional<double> speed_up(std::span<const Point> points, const Point& point) {
   check(point);
-  std::vector<Point> dense;
-  std::ranges::copy_if(points, std::back_inserter(dense), &Point::dense);
-  const auto cost = cost_of_quality(dense, point.quality);
-  return cost ? std::optional(*cost / point.cost) : std::nullopt;
+  std::vector<Point> others;
+  std::ranges::copy_if(points, std::back_inserter(others), [&](const Point& p) { return p.dense != point.dense; });
+  const auto cost = cost_of_quality(others, point.quality);
+  if (!cost) return std::nullopt;
+  return point.dense ? point.cost / *cost : *cost / point.cost;
 }
 
 namespace {

@@ -1,6 +1,5 @@
-// Quality against cost: the speed-up factor of arXiv 2112.10684. One family's cost of a quality is interpolated
-// log-linearly between its two nearest models; the factor is the dense family's cost of a model's quality divided by
-// the model's own.
+// Quality against cost: the speed-up factor of arXiv 2112.10684, c_dense(t) / c_moe(t) at a quality t. A family's cost of
+// a quality is interpolated log-linearly between its two nearest models.
 #pragma once
 
 #include <optional>
@@ -22,7 +21,8 @@ struct Point {
 // or quality is no such number.
 std::optional<double> cost_of_quality(std::span<const Point> family, double quality);
 
-// cost_of_quality(the dense points, point.quality) / point.cost. Throws alike.
+// The factor at the point's quality: one cost is the point's own, the other that of the other family. Nothing where the
+// quality lies outside that family's. Throws alike.
 std::optional<double> speed_up(std::span<const Point> points, const Point& point);
 
 // Quality over cost (logarithmic), a line for each family.

@@ -153,6 +153,11 @@ TEST_CASE("examples are drawn by seed, never the item itself") {
 TEST_CASE("the paper's speed-up: 20 ZFLOPs dense against 5 at equal quality is 4") {
   const std::vector<Point> exact{{"d", true, 20, 12.5}, {"m", false, 5, 12.5}};
   CHECK(speed_up(exact, exact[1]).value() == doctest::Approx(4));
+  CHECK(speed_up(exact, exact[0]).value() == doctest::Approx(4));
+  // At a dense model's quality it is the other curve that is interpolated: 5 between 2.5 and 10.
+  const std::vector<Point> two{{"d", true, 20, 12}, {"m", false, 2.5, 14}, {"n", false, 10, 10}};
+  CHECK(speed_up(two, two[0]).value() == doctest::Approx(4));
+  CHECK_FALSE(speed_up(two, two[1]));
   // Between two dense models, log-linearly: sqrt(10 * 40) = 20 half-way, whichever way quality goes.
   for (double sign : {1.0, -1.0}) {
     const std::vector<Point> points{{"a", true, 10, sign * 20}, {"b", true, 40, sign * 10}, {"m", false, 5, sign * 15}, {"n", false, 5, sign * 25}};

@@ -100,8 +100,8 @@ std::string CompareReport::quality_name(const Measure& measure) const {
 std::string CompareReport::speed_up(const ComparedModel& model, const Measured& measured, const Measure& measure,
                                     int digits) const {
   const std::vector<ev::Point> all = points(measure);
-  if (model.dense || std::ranges::none_of(all, &ev::Point::dense)) return "";
-  const auto factor = ev::speed_up(all, {model.name, false, model.training, measured.quality});
+  if (std::ranges::none_of(all, [&](const ev::Point& p) { return p.dense != model.dense; })) return "";
+  const auto factor = ev::speed_up(all, {model.name, model.dense, model.training, measured.quality});
   return factor ? fmt::format("{:.{}f}", *factor, digits) : "outside";
 }
 
@@ -184,8 +184,7 @@ Json CompareReport::json() const {
                         {"bits_per_byte", m->text.bits_per_byte()},
                         {"perplexity", m->text.perplexity()}});
       }
-      const auto factor =
-          model.dense ? std::nullopt : ev::speed_up(points(measure), {model.name, false, model.training, m->quality});
+      const auto factor = ev::speed_up(points(measure), {model.name, model.dense, model.training, m->quality});
       one.update(Json{{"quality", m->quality}, {"speed_up", factor ? Json(*factor) : Json()}});
       list.push_back(one);
     }

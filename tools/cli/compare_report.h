@@ -52,7 +52,7 @@ class CompareReport {
   const Measured* find(const ComparedModel& model, const Measure& measure) const;
   std::vector<moiety::eval::Point> points(const Measure& measure) const;
   std::string quality_name(const Measure& measure) const;
-  // "2.50", "outside" the dense models' qualities; "" for dense models, and where there are none.
+  // "2.50", "outside" the qualities of the other family; "" where it has no model.
   std::string speed_up(const ComparedModel& model, const Measured& measured, const Measure& measure, int digits) const;
 
   std::vector<ComparedModel> models_;

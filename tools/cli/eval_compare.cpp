@@ -63,7 +63,7 @@ void add_models(CLI::App& command, CompareFlags& flags) {
 void add_eval_compare(CLI::App& eval, const Environment& environment, Action& action) {
   auto flags = std::make_shared<CompareFlags>();
   CLI::App* command =
-      eval.add_subcommand("compare", "Quality against cost of several models, and the speed-up over dense ones");
+      eval.add_subcommand("compare", "Quality against cost of several models, and the speed-up of experts over dense models");
   add_models(*command, *flags);
   command
       ->add_option("--train-tokens", flags->train_tokens,

@@ -64,12 +64,13 @@ def main():
     a.add_argument("--binary", required=True, help="moiety")
     a.add_argument("--data", required=True)
     a.add_argument("--out", required=True)
-    a.add_argument("--tokens", type=int, required=True, help="that every model was trained on")
+    a.add_argument("--tokens", required=True, help="that the models were trained on: N for all, then NAME=N for others: 5926912,moe-1800=3686400")
     a.add_argument("--outside", nargs="+", required=True, help="files and folders of other text")
     a.add_argument("--documents", type=int, default=1000)
     a.add_argument("--threads", type=int, default=2)
     options = a.parse_args()
     held_out, points, table, first = write_texts(options), [], [], None
+    tokens = {name: int(count) for name, _, count in (("", "", t) if "=" not in t else t.partition("=") for t in options.tokens.split(","))}
     for model in options.models:
         name = model.rstrip("/").split("/")[-1]
         inside = scored(options, model, name + "-in", [held_out])
@@ -80,7 +81,7 @@ def main():
         table.append(f"| {name} | " + " | ".join(cells) + " |")
         with open(os.path.join(model, "config.json"), encoding="utf-8") as config:
             dense = json.load(config)["num_experts"] == 1
-        points.append({"name": name, "family": "dense" if dense else "moe", "model": os.path.abspath(model), "train_tokens": options.tokens,
+        points.append({"name": name, "family": "dense" if dense else "moe", "model": os.path.abspath(model), "train_tokens": tokens.get(name, tokens[""]),
                        "ppl": name + "-in.json"})
     with open(os.path.join(options.out, "points.json"), "w", encoding="utf-8") as out:
         json.dump(points, out, indent=2)
