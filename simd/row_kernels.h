@@ -10,14 +10,17 @@ namespace moiety::simd {
 
 enum class RowActivation : uint8_t { kSilu, kGelu, kGeluTanh, kRelu, kSwigluOai };
 
+inline constexpr int64_t kFirstSegment = 512;  // of KvCache: [0, 512), [512, 1024), [1024, 2048) and so on
+inline constexpr int kMaxSegments = 24;
+
 // Queries of one kv head: `rows` consecutive positions of one session times the `heads` query heads that read it.
 struct AttentionBlock {
   const float* q;          // query (row, head) at q + row * row_stride + head * head_dim
   float* y;                // the same places
   int64_t row_stride;
   int32_t rows, heads, head_dim;
-  const uint8_t* keys;     // position p at keys + p * key_bytes
-  const uint8_t* values;
+  // Position p, in segment s = bit_width(p / kFirstSegment), at key_segments[s] + (p - the segment's begin) * key_bytes.
+  const uint8_t *key_segments[kMaxSegments], *value_segments[kMaxSegments];
   int64_t key_bytes, value_bytes;
   bool keys_f16, values_f16;
   int64_t position;        // of the first row

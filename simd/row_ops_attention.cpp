@@ -6,6 +6,8 @@
 
 namespace moiety::simd {
 
+static_assert(kFirstSegment == KvCache::kFirstSegment && kMaxSegments == KvCache::kMaxSegments && kFirstSegment % kAttentionTile == 0);
+
 Offer prepare(const KvStore& op, const Context& from) {
   const RowContext context(from);
   const int heads = context.graph.state.kv_heads;
@@ -21,12 +23,12 @@ Offer prepare(const KvStore& op, const Context& from) {
       if (span.pad) continue;
       const KvCache& cache = *span.cache;
       for_rows(*call.threads, span.count, 2 * heads * head_dim, [&](int64_t i, int) {
-        const auto position = static_cast<size_t>(span.position + i);
+        const int64_t position = span.position + i;
         const float* k = row_of(call.inputs[0].tensor, span.row + i);
         const float* v = row_of(call.inputs[1].tensor, span.row + i);
         for (int h = 0; h < heads; ++h) {
-          put(k + h * head_dim, cache.key_type(), cache.keys(layer, h) + position * cache.key_row_bytes());
-          put(v + h * head_dim, cache.value_type(), cache.values(layer, h) + position * cache.value_row_bytes());
+          put(k + h * head_dim, cache.key_type(), cache.keys(layer, h, position));
+          put(v + h * head_dim, cache.value_type(), cache.values(layer, h, position));
         }
       });
     }
@@ -119,8 +121,10 @@ class AttentionKernel : public Kernel {
     block.rows = rows.count;
     block.heads = std::min(block_heads_, (kv_head + 1) * group - first);
     block.head_dim = op_.head_dim;
-    block.keys = reinterpret_cast<const uint8_t*>(cache.keys(op_.layer, kv_head));
-    block.values = reinterpret_cast<const uint8_t*>(cache.values(op_.layer, kv_head));
+    for (int s = 0; s < cache.segments(); ++s) {
+      block.key_segments[s] = reinterpret_cast<const uint8_t*>(cache.keys(op_.layer, kv_head, cache.segment_begin(s)));
+      block.value_segments[s] = reinterpret_cast<const uint8_t*>(cache.values(op_.layer, kv_head, cache.segment_begin(s)));
+    }
     block.key_bytes = static_cast<int64_t>(cache.key_row_bytes());
     block.value_bytes = static_cast<int64_t>(cache.value_row_bytes());
     block.keys_f16 = cache.key_type() == DType::kF16;

@@ -44,6 +44,19 @@ struct Work {
     most = at, at += queries;
     total = at;
   }
+  static const uint8_t* row(const uint8_t* const* segments, int64_t bytes, int64_t position) {
+    int segment = 0;
+    int64_t begin = 0;
+    for (int64_t end = kFirstSegment; position >= end; end *= 2) begin = end, ++segment;
+    return segments[segment] + (position - begin) * bytes;
+  }
+  // Where the rows of a tile begin.
+  const uint8_t* keys_of(int64_t tile) const {
+    return row(block.key_segments, block.key_bytes, tile);
+  }
+  const uint8_t* values_of(int64_t tile) const {
+    return row(block.value_segments, block.value_bytes, tile);
+  }
   int64_t position(int64_t query) const { return block.position + query / block.heads; }
   // The positions of the tile that a query sees, relative to the tile; empty if first >= last.
   int64_t first(int64_t query, int64_t tile) const {
@@ -87,13 +100,14 @@ void queries_to_lanes(const Work& w) {
 // Keys [begin, end) of the tile to [dim in lane order][position]; other positions of a touched group of 4 become 0.
 void pack_keys(const Work& w, int64_t tile, int64_t begin, int64_t end) {
   const AttentionBlock& b = w.block;
+  const uint8_t* keys = w.keys_of(tile);
   HWY_ALIGN float turned[64];
   for (int64_t p = begin / 4 * 4; p < end; p += 4) {
     for (int64_t c = 0; c < w.chunks; ++c) {
       Lanes rows[4];
       for (int64_t i = 0; i < 4; ++i)
         rows[i] = p + i < end && p + i >= begin
-                      ? load_chunk(b.keys + (tile + p + i) * b.key_bytes, b.keys_f16, c, b.head_dim)
+                      ? load_chunk(keys + (p + i) * b.key_bytes, b.keys_f16, c, b.head_dim)
                       : lanes_of(0);
       for (int part = 0; part < kRowParts; ++part)
         hn::StoreInterleaved4(rows[0].v[part], rows[1].v[part], rows[2].v[part], rows[3].v[part], kRow,
@@ -106,9 +120,10 @@ void pack_keys(const Work& w, int64_t tile, int64_t begin, int64_t end) {
 
 void unpack_values(const Work& w, int64_t tile, int64_t begin, int64_t end) {
   const AttentionBlock& b = w.block;
+  const uint8_t* from = w.values_of(tile);
   for (int64_t p = begin; p < end; ++p)
     for (int64_t c = 0; c < w.chunks; ++c)
-      store_lanes(load_chunk(b.values + (tile + p) * b.value_bytes, b.values_f16, c, b.head_dim),
+      store_lanes(load_chunk(from + p * b.value_bytes, b.values_f16, c, b.head_dim),
                   w.values + p * w.padded + 16 * c);
 }
 
@@ -149,11 +164,12 @@ HWY_INLINE void shared_dots(const Work& w, int64_t first) {
 void direct_dots(const Work& w, int64_t query, int64_t tile, int64_t begin, int64_t end) {
   const AttentionBlock& b = w.block;
   const float* q = w.q + query * w.padded;
+  const uint8_t* keys = w.keys_of(tile);
   HWY_ALIGN float quads[16];
   for (int64_t p = begin; p < end; p += 4) {
     const int64_t count = least(4, end - p);
     for (int64_t i = 0; i < count; ++i) {
-      const uint8_t* key = b.keys + (tile + p + i) * b.key_bytes;
+      const uint8_t* key = keys + (p + i) * b.key_bytes;
       Lanes sum = lanes_of(0);
       for (int64_t c = 0; c < w.chunks; ++c) {
         const Lanes k = load_chunk(key, b.keys_f16, c, b.head_dim), x = load_lanes(q + 16 * c);
@@ -242,13 +258,14 @@ void direct_values(const Work& w, int64_t query, int64_t tile, int64_t begin, in
   const AttentionBlock& b = w.block;
   constexpr int64_t kChunks = kRowParts == 1 ? 8 : 4 / kRowParts;
   float* sums = w.sums + query * w.padded;
+  const uint8_t* values = w.values_of(tile);
   for (int64_t c0 = 0; c0 < w.chunks; c0 += kChunks) {
     const int64_t count = least(kChunks, w.chunks - c0);
     Lanes sum[kChunks];
     for (int64_t c = 0; c < kChunks; ++c) sum[c] = c < count ? load_lanes(sums + 16 * (c0 + c)) : lanes_of(0);
     for (int64_t p = begin; p < end; ++p) {
       const RowVec weight = set(w.logits[query * kTile + p]);
-      const uint8_t* value = b.values + (tile + p) * b.value_bytes;
+      const uint8_t* value = values + p * b.value_bytes;
       const auto add = [&](int64_t c) HWY_ATTR {
         const Lanes v = load_chunk(value, b.values_f16, c0 + c, b.head_dim);
         for (int part = 0; part < kRowParts; ++part) sum[c].v[part] = hn::MulAdd(weight, v.v[part], sum[c].v[part]);

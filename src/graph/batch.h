@@ -2,6 +2,8 @@
 // Pads are rows that only gates see: they have no position, store nothing, and attend to what is before them.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -10,7 +12,9 @@
 
 namespace moiety {
 
-// The keys and values of one session, f32 or f16, [layer][kv head][position][head dim]. Pages are touched on use.
+// The keys and values of one session, f32 or f16. Positions lie in segments, [0, 512), [512, 1024), [1024, 2048) and so on,
+// each [layer][keys, values][kv head][position][head dim]: pages are touched on use, and from the second segment on they are
+// huge ones where the system has them, which attention reads faster, without taking more than twice of what is used.
 class KvCache {
  public:
   KvCache(int layers, int kv_heads, int head_dim, int capacity, DType key_type, DType value_type);
@@ -18,8 +22,18 @@ class KvCache {
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  std::byte* keys(int layer, int head) const;    // row p at keys + p * key_row_bytes()
-  std::byte* values(int layer, int head) const;
+  static constexpr int64_t kFirstSegment = 512;  // positions
+  static constexpr int kMaxSegments = 24;
+  static int segment_of(int64_t position) {
+    return static_cast<int>(std::bit_width(static_cast<uint64_t>(position / kFirstSegment)));
+  }
+  int segments() const { return segment_of(capacity_ - 1) + 1; }
+  int64_t segment_begin(int segment) const { return segment == 0 ? 0 : kFirstSegment << (segment - 1); }
+  int64_t segment_end(int segment) const { return std::min<int64_t>(kFirstSegment << segment, capacity_); }
+
+  // A position's row; those behind it follow, up to its segment's end.
+  std::byte* keys(int layer, int head, int64_t position) const;
+  std::byte* values(int layer, int head, int64_t position) const;
   DType key_type() const { return key_type_; }
   DType value_type() const { return value_type_; }
   size_t key_row_bytes() const { return key_row_bytes_; }
@@ -28,9 +42,11 @@ class KvCache {
   size_t bytes() const { return bytes_; }        // reserved; bytes a position: bytes() / capacity()
 
  private:
-  int kv_heads_, capacity_;
+  std::byte* head_of(int layer, int segment) const;
+
+  int layers_, kv_heads_, capacity_;
   DType key_type_, value_type_;
-  size_t key_row_bytes_, value_row_bytes_, value_offset_, bytes_;
+  size_t key_row_bytes_, value_row_bytes_, bytes_;
   std::byte* data_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
 // A session in a file, little-endian: Header, token ids (i32), the newest logits (f32), for each layer and head the
 // keys of all tokens, the same of the values, and a Hash of all bytes before it.
+#include <algorithm>
 #include <array>
 
 #include "core/hash.h"
@@ -45,14 +46,16 @@ uint64_t file_bytes(const Header& h) {
 // Calls use(memory, bytes) for each run of the cache, in the file's order.
 template <class Use>
 void each_run(const KvCache& cache, const Header& h, const Use& use) {
-  for (int layer = 0; layer < static_cast<int>(h.layers); ++layer) {
-    for (int head = 0; head < static_cast<int>(h.heads); ++head)
-      use(cache.keys(layer, head), h.tokens * cache.key_row_bytes());
-  }
-  for (int layer = 0; layer < static_cast<int>(h.layers); ++layer) {
-    for (int head = 0; head < static_cast<int>(h.heads); ++head)
-      use(cache.values(layer, head), h.tokens * cache.value_row_bytes());
-  }
+  const auto each_head = [&](size_t row_bytes, const auto& at) {
+    for (int layer = 0; layer < static_cast<int>(h.layers); ++layer)
+      for (int head = 0; head < static_cast<int>(h.heads); ++head)
+        for (int s = 0; s < cache.segments() && cache.segment_begin(s) < h.tokens; ++s) {
+          const int64_t begin = cache.segment_begin(s), end = std::min<int64_t>(cache.segment_end(s), h.tokens);
+          use(at(layer, head, begin), static_cast<size_t>(end - begin) * row_bytes);
+        }
+  };
+  each_head(cache.key_row_bytes(), [&](int layer, int head, int64_t p) { return cache.keys(layer, head, p); });
+  each_head(cache.value_row_bytes(), [&](int layer, int head, int64_t p) { return cache.values(layer, head, p); });
 }
 
 // The header, after everything in it agrees with `model` and the file's length.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -24,18 +25,28 @@ long resident_kib() {
 }  // namespace
 
 TEST_CASE("KvCache rows do not overlap and keep what is written") {
-  const KvCache cache(2, 3, 8, 5, DType::kF16, DType::kF32);
+  const KvCache cache(2, 3, 8, 1300, DType::kF16, DType::kF32);
   CHECK(cache.key_row_bytes() == 16);
   CHECK(cache.value_row_bytes() == 32);
-  CHECK(cache.bytes() == 2 * 3 * 5 * (16 + 32));
+  CHECK(cache.bytes() == 2 * 3 * 1300 * (16 + 32));
+  REQUIRE(cache.segments() == 3);
+  for (const auto& [segment, begin, end] : {std::tuple(0, 0, 512), std::tuple(1, 512, 1024), std::tuple(2, 1024, 1300)}) {
+    CHECK(cache.segment_begin(segment) == begin);
+    CHECK(cache.segment_end(segment) == end);
+    CHECK(KvCache::segment_of(begin) == segment);
+    CHECK(KvCache::segment_of(end - 1) == segment);
+    CHECK(cache.keys(1, 2, end - 1) == cache.keys(1, 2, begin) + static_cast<size_t>(end - 1 - begin) * cache.key_row_bytes());
+  }
+  CHECK(cache.values(1, 2, 1299) + 32 == cache.keys(0, 0, 0) + cache.bytes());
+  CHECK(KvCache(1, 1, 8, 512, DType::kF16, DType::kF16).segments() == 1);
   uint8_t mark = 1;
   const auto each = [&](auto&& body) {
     mark = 1;
     for (int layer = 0; layer < 2; ++layer)
       for (int head = 0; head < 3; ++head)
-        for (size_t p = 0; p < 5; ++p) {
-          body(cache.keys(layer, head) + p * cache.key_row_bytes(), cache.key_row_bytes());
-          body(cache.values(layer, head) + p * cache.value_row_bytes(), cache.value_row_bytes());
+        for (int64_t p : {0, 1, 511, 512, 1023, 1024, 1299}) {
+          body(cache.keys(layer, head, p), cache.key_row_bytes());
+          body(cache.values(layer, head, p), cache.value_row_bytes());
         }
   };
   each([&](std::byte* row, size_t size) { std::memset(row, mark++, size); });
@@ -49,7 +60,7 @@ TEST_CASE("untouched pages of a KvCache cost nothing") {
   const long before = resident_kib();
   REQUIRE(before >= 0);
   const KvCache cache(16, 16, 128, 32768, DType::kF16, DType::kF16);  // 4 GiB reserved
-  std::memset(cache.keys(3, 2), 1, 4096);
+  std::memset(cache.keys(3, 2, 0), 1, 4096);
   CHECK(resident_kib() - before < 16 * 1024);
 }
 

@@ -207,7 +207,7 @@ TEST_CASE("kv_store writes what the reference writes") {
       Batch batch = plain_batch(300, 10);
       batch.spans[0].cache = &session.cache;
       runner.keys_values({1}, prompt.k, prompt.v, batch);
-      const std::byte* begin = session.cache.keys(0, 0);
+      const std::byte* begin = session.cache.keys(0, 0, 0);
       return std::vector<std::byte>(begin, begin + session.cache.bytes());
     };
     const auto want = stored(reference, *serial);

@@ -24,12 +24,12 @@ Offer offer(const KvStore& op, const Context& context) {
       if (span.pad) continue;
       const KvCache& cache = *span.cache;
       for (int32_t i = 0; i < span.count; ++i) {
-        const size_t position = static_cast<size_t>(span.position + i);
+        const int64_t position = span.position + i;
         for (int head = 0; head < heads; ++head) {
           put(call.inputs[0].tensor, span.row + i, head, cache.key_type(),
-              cache.keys(layer, head) + position * cache.key_row_bytes());
+              cache.keys(layer, head, position));
           put(call.inputs[1].tensor, span.row + i, head, cache.value_type(),
-              cache.values(layer, head) + position * cache.value_row_bytes());
+              cache.values(layer, head, position));
         }
       }
     }
@@ -55,16 +55,14 @@ double load(const std::byte* row, DType type, int i) {
 void attend(const Query& query, const std::vector<double>& sinks, double* sums) {
   const Attention& op = query.op;
   const int kv_head = query.head / (op.heads / op.kv_heads);
-  const std::byte* keys = query.cache.keys(op.layer, kv_head);
-  const std::byte* values = query.cache.values(op.layer, kv_head);
   const int64_t first = op.window > 0 ? std::max<int64_t>(0, query.position - op.window + 1) : 0;
   // Online softmax: sums and total are relative to the greatest logit so far.
   double greatest = sinks.empty() ? -INFINITY : sinks[static_cast<size_t>(query.head)];
   double total = sinks.empty() ? 0 : 1;
   std::fill(sums, sums + op.head_dim, 0.0);
   for (int64_t s = first; s <= query.position; ++s) {
-    const std::byte* key = keys + static_cast<size_t>(s) * query.cache.key_row_bytes();
-    const std::byte* value = values + static_cast<size_t>(s) * query.cache.value_row_bytes();
+    const std::byte* key = query.cache.keys(op.layer, kv_head, s);
+    const std::byte* value = query.cache.values(op.layer, kv_head, s);
     double logit = 0;
     for (int i = 0; i < op.head_dim; ++i) logit += query.q[i] * load(key, query.cache.key_type(), i);
     logit *= op.scale;
