@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -17,9 +19,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kCols = 2048, kRows = 512, kChunk = 64;  // of a window; rows that a GEMV takes together
+constexpr int64_t kMatrixRows = 1024;                       // for which a tile is packed once
 constexpr size_t kWeightBytes = size_t{32} << 20;           // beyond a core's own caches
-constexpr int kPairs = 9;
-constexpr double kGain = 1.05, kWindowSeconds = 2e-4;
+constexpr int kPairs = 7;
+constexpr double kGain = 1.05, kWindowSeconds = 1e-4;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -96,6 +99,16 @@ class Tuner::Run {
         tile_(Matmul::tile_bytes(form_, kCols)),
         panel_(matmul.panel_bytes(kind_of(type, layout, nullptr, kRows))) {
     matmul_.prepare(form_, x_.data(), kCols, prepared_.data());
+    const float* sources[kTileTokens];
+    const std::byte* rows[kTileTokens];
+    std::fill_n(sources, tokens_, x_.data());
+    std::fill_n(rows, tokens_, prepared_.data());
+    for (int i = 0; i < 2; ++i) {  // memory is new at first
+      const auto start = Clock::now();
+      matmul_.pack(form_, sources, rows, tokens_, kCols, tile_.data());
+      pack_seconds_ = seconds_since(start);
+    }
+    std::memset(panel_.data(), 0, panel_.size());
   }
 
   double gemv(const Tensor& weight) const {
@@ -110,17 +123,12 @@ class Tuner::Run {
 
   double gemm(const Tensor& weight) const {
     const auto start = Clock::now();
-    const float* sources[kTileTokens];
-    const std::byte* rows[kTileTokens];
-    std::fill_n(sources, tokens_, x_.data());
-    std::fill_n(rows, tokens_, prepared_.data());
-    matmul_.pack(form_, sources, rows, tokens_, kCols, tile_.data());
     float y[kTileTokens * kPanelRows];
     for (int64_t row = 0; row < weight.rows(); row += kPanelRows) {
       const Panel panel = matmul_.unpack(weight, row, kPanelRows, 1, panel_.data());
       matmul_.gemm(weight, panel, tile_.data(), tokens_, y, Matmul::panel_at(weight, row + kPanelRows));
     }
-    return seconds_since(start);
+    return seconds_since(start) + pack_seconds_ * static_cast<double>(weight.rows()) / kMatrixRows;
   }
 
  private:
@@ -129,6 +137,7 @@ class Tuner::Run {
   int64_t tokens_;
   std::vector<float> x_;
   Buffer prepared_, tile_, panel_;
+  double pack_seconds_ = 0;
 };
 
 Tuner::Times Tuner::measure(const Matmul& matmul, DType type, Layout layout, int64_t tokens) {
@@ -154,31 +163,23 @@ Tuner::Times Tuner::measure(const Matmul& matmul, DType type, Layout layout, int
 
 int Tuner::gemm_rows(const Matmul& matmul, DType type, Layout layout) {
   const auto usual = static_cast<int>(matmul.usual_gemm_rows(kind_of(type, layout, nullptr, kPanelRows)));
-  // Away from the usual number only for a gain that most of the pairs agree on.
-  const auto gemm_wins = [&](int tokens) {
+  // GEMMs like some numbers of rows more than others, so that every one is asked, not where the first one wins.
+  std::array<double, kMostRows + 1> gain{};  // of a GEMM, in logarithms, as far as most of the pairs agree
+  for (int tokens = 2; tokens <= kMostRows; ++tokens) {
     const Times t = measure(matmul, type, layout, tokens);
-    return t.gain > kGain && t.low > 1;
-  };
-  const auto gemv_wins = [&](int tokens) {
-    const Times t = measure(matmul, type, layout, tokens);
-    return t.gain < 1 / kGain && t.high < 1;
-  };
-  int rows = usual;
-  while (rows > 2 && gemm_wins(rows - 1)) --rows;
-  if (rows < usual || !gemv_wins(usual)) return rows;
-  int wins = usual, loses = kMostRows + 1;  // of GEMVs
-  for (const int tokens : {(usual + kMostRows) / 2, kMostRows}) {
-    if (!gemv_wins(tokens)) {
-      loses = tokens;
-      break;
+    gain[static_cast<size_t>(tokens)] = t.low > 1 ? std::log(t.low) : t.high < 1 ? std::log(t.high) : 0;
+  }
+  int best = usual;
+  double most = 0;
+  for (const int step : {-1, 1}) {
+    double sum = 0;  // over the numbers of rows that run the other way
+    for (int rows = usual; step < 0 ? rows > 2 : rows <= kMostRows; rows += step) {
+      sum -= step * gain[static_cast<size_t>(step < 0 ? rows - 1 : rows)];
+      const int changed = std::abs(rows + step - usual);
+      if (sum > most && sum > changed * std::log(kGain)) most = sum, best = rows + step;
     }
-    wins = tokens;
   }
-  while (loses - wins > 1) {
-    const int tokens = (wins + loses) / 2;
-    (gemv_wins(tokens) ? wins : loses) = tokens;
-  }
-  return loses;
+  return best;
 }
 
 }  // namespace moiety::simd

@@ -16,7 +16,7 @@ namespace moiety::simd {
 std::vector<Tensor> weight_kinds(const Graph& graph, double share = 0);
 
 // Measures what `tuning` lacks for the graph's weights, but for those of less than a twentieth of the bytes. Takes
-// `seconds`, and what the last kind needs (some 10 ms, and the first one as much for memory).
+// `seconds`, and what the last kind needs (some 20 ms).
 void tune(const Graph& graph, const Matmul& matmul, double seconds, Tuning& tuning);
 
 // One core's times, which are those of compute: where all cores wait for memory, both ways take as long.
@@ -31,7 +31,8 @@ class Tuner {
   };
   // `tokens` rows of activations times weights of a type and layout that come from beyond the core's caches.
   Times measure(const Matmul& matmul, DType type, Layout layout, int64_t tokens);
-  // What Matmul::gemm_rows() should be: the usual number, unless another is more than 5 % faster.
+  // What Matmul::gemm_rows() should be: the usual number, unless with another the numbers of rows that then run the other
+  // way are more than 5 % faster on average.
   int gemm_rows(const Matmul& matmul, DType type, Layout layout);
 
   static constexpr int kMostRows = kTileTokens;  // that are tried; where GEMVs win even there, the number is one more
