@@ -1,7 +1,7 @@
 // bench_op: what each kernel reaches, for weights in rows and in panels. GEMV: weights streamed from memory, GB/s and the
 // share of the read bandwidth. T tokens: 2*N*K*T operations over the time of unpacking the weights, where that is done,
 // and multiplying, Gop/s and the share of the peak of the arithmetic that it uses; the weights are in the caches. The
-// limits are probed before and after.
+// limits are probed before and after. --tune: what the tuning of a model measures instead, T GEMVs against a GEMM.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include "core/panels.h"
 #include "simd/levels.h"
 #include "simd/matmul.h"
+#include "simd/tune.h"
 
 namespace moiety::bench {
 namespace {
@@ -30,6 +31,7 @@ struct Options {
   ActivationPrecision precision = ActivationPrecision::kAuto;
   size_t stream_bytes = size_t{256} << 20;
   double seconds = 0.3;
+  bool tune = false;
 };
 
 // The best time of one call, repeated for about `seconds`.
@@ -184,7 +186,47 @@ void print_line(const Options& o, const Line& l, const Peaks& peaks, const char*
   fmt::print("\n");
 }
 
+// Calls visit(type, layout, a weight of them) for each that was asked for.
+template <class Visit>
+void for_each_kind(const Options& o, const Visit& visit) {
+  for (int i = 0; i < kDTypeCount; ++i) {
+    const auto type = static_cast<DType>(i);
+    if (type == DType::kI32 || (!o.only.empty() && o.only != dtype_info(type).name)) continue;
+    for (const Layout layout : {Layout::kRows, Layout::kPanels}) {
+      Tensor sample = make_tensor(nullptr, type, {kPanelRows, 256});
+      if (layout == Layout::kPanels) {
+        if (!has_panels(type)) continue;
+        sample = make_panels(nullptr, type, kPanelRows, 256);
+        if (!simd::Matmul::refusal(sample).empty()) continue;
+      }
+      visit(type, layout, sample);
+    }
+  }
+}
+
+void run_tune(const Options& o) {
+  const CpuInfo cpu = cpu_info();
+  const simd::Kernels kernels = simd::choose_level(cpu.features, o.level).kernels();
+  const simd::Matmul matmul(kernels, o.precision);
+  fmt::print("{}, level {}, one thread; GEMV's time over GEMM's for T rows, the median of pairs (its quartiles)\n"
+             "| kernel | T=2 | T=3 | T=4 | T=6 | T=8 | T=12 | GEMM from, usual | measured | in ms |\n"
+             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", cpu.model, kernels.level);
+  simd::Tuner tuner;
+  for_each_kind(o, [&](DType type, Layout layout, const Tensor& sample) {
+    fmt::print("| {} |", matmul.name(sample));
+    for (const int64_t tokens : {2, 3, 4, 6, 8, 12}) {
+      const simd::Tuner::Times t = tuner.measure(matmul, type, layout, tokens);
+      fmt::print(" {:.2f} ({:.2f}-{:.2f}) |", t.gain, t.low, t.high);
+    }
+    const auto start = Clock::now();
+    const int rows = tuner.gemm_rows(matmul, type, layout);
+    fmt::print(" {} | {} | {:.1f} |\n", matmul.usual_gemm_rows(sample), rows,
+               std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+  });
+}
+
 void run(const Options& o) {
+  if (o.tune) return run_tune(o);
   auto threads = make_threads("tbb", o.threads);
   const CpuInfo cpu = cpu_info();
   const simd::Level& level = simd::choose_level(cpu.features, o.level);
@@ -201,32 +243,26 @@ void run(const Options& o) {
         "|---------|----------------------|------:|------:|------:|------:|------:|------:|------:|------:|------:|"
         "------:|------:|------:|------:|------:|\n");
   }
-  for (int i = 0; i < kDTypeCount; ++i) {
-    const auto type = static_cast<DType>(i);
-    if (type == DType::kI32 || (!o.only.empty() && o.only != dtype_info(type).name)) continue;
-    for (const Layout layout : {Layout::kRows, Layout::kPanels}) {
-      Tensor sample = make_tensor(nullptr, type, {kPanelRows, 256});
-      if (layout == Layout::kPanels) {
-        if (!has_panels(type)) continue;
-        sample = make_panels(nullptr, type, kPanelRows, 256);
-        if (!simd::Matmul::refusal(sample).empty()) continue;
-      }
-      Line line;
-      line.type = dtype_info(type).name;
-      line.kernel = matmul.name(sample);
-      const simd::Form form = matmul.form(type);
-      line.peak = form == simd::Form::kInt8 ? peaks.int8 : form == simd::Form::kBf16 ? peaks.bf16 : peaks.f32;
-      line.gemv = gemv_rate(o, matmul, type, layout, *threads);
-      for (int t = 0; t < 6; ++t) line.gemm[t] = gemm_rate(o, matmul, type, layout, kTokens[t], *threads);
-      print_line(o, line, peaks, level.name, threads->size());
-    }
-  }
+  for_each_kind(o, [&](DType type, Layout layout, const Tensor& sample) {
+    Line line;
+    line.type = dtype_info(type).name;
+    line.kernel = matmul.name(sample);
+    const simd::Form form = matmul.form(type);
+    line.peak = form == simd::Form::kInt8 ? peaks.int8 : form == simd::Form::kBf16 ? peaks.bf16 : peaks.f32;
+    line.gemv = gemv_rate(o, matmul, type, layout, *threads);
+    for (int t = 0; t < 6; ++t) line.gemm[t] = gemm_rate(o, matmul, type, layout, kTokens[t], *threads);
+    print_line(o, line, peaks, level.name, threads->size());
+  });
   print_peaks(o, probe_peaks(*threads, cpu.features));
 }
 
 Options parse(const std::vector<std::string>& words) {
   Options o;
   for (size_t i = 0; i < words.size(); i += 2) {
+    if (words[i] == "--tune") {
+      o.tune = true, --i;
+      continue;
+    }
     if (i + 1 == words.size()) fail(Status::kInvalidArgument, "{} needs a value", words[i]);
     const std::string& value = words[i + 1];
     if (words[i] == "-t")
@@ -259,7 +295,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     fmt::print(stderr,
                "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o "
-               "md|jsonl] [--stream MIB] [--seconds S]\n",
+               "md|jsonl] [--stream MIB] [--seconds S] [--tune]\n",
                error.what());
     return 2;
   }

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "graph/backend.h"
-#include "simd/kernels.h"
+#include "simd/matmul.h"
 
 namespace moiety {
 
@@ -15,9 +15,12 @@ class SimdBackend final : public Backend {
   std::string name() const override { return "simd"; }
   std::string target() const override { return kernels_.level; }
   Offer prepare(const Graph& graph, const Node& node, const PlanOptions& options) const override;
+  void tune(const Graph& graph, const PlanOptions& options, double seconds, Tuning& tuning) override;
+  Tuning tuning(const Graph& graph, const PlanOptions& options) const override;
 
  private:
   simd::Kernels kernels_;
+  simd::GemmRows gemm_rows_;
 };
 
 }  // namespace moiety

@@ -68,8 +68,11 @@ class ExpertsKernel final : public Kernel {
     make_groups(routing, step);
     prepare_inputs(call, step);
     const int64_t chunks = (hidden_ + kChunk - 1) / kChunk;
+    // On several memory nodes a worker's tasks are the same part of every expert, so that it finds their pages near.
+    const bool by_rows = call.threads->nodes() > 1;
     const auto phase1 = [&](int64_t task, int worker) {
-      up_chunk(call, step, task / chunks, task % chunks * kChunk, worker);
+      const int64_t group = by_rows ? task % step.group_count : task / chunks;
+      up_chunk(call, step, group, (by_rows ? task / step.group_count : task % chunks) * kChunk, worker);
     };
     call.threads->run(step.group_count * chunks, phase1);
     prepare_hidden(call, step);

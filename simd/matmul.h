@@ -20,18 +20,33 @@ struct Panel {
   bool unpacked;
 };
 
+// Matmul::gemm_rows() as it was measured; 0: it was not.
+struct GemmRows {
+  uint16_t at[kDTypeCount][2][kForms] = {};  // type, layout, form
+};
+
 class Matmul {
  public:
   // A reason why this weight can't be multiplied, or "".
   static std::string refusal(const Tensor& weight);
 
-  Matmul(const Kernels& kernels, ActivationPrecision precision) : kernels_(&kernels), precision_(precision) {}
+  // gemm_rows, like the kernels, outlives this; null: nothing was measured.
+  Matmul(const Kernels& kernels, ActivationPrecision precision, const GemmRows* gemm_rows = nullptr)
+      : kernels_(&kernels), gemm_rows_(gemm_rows), precision_(precision) {}
   const Kernels& kernels() const { return *kernels_; }
   Form form(DType weight) const;
   std::string name(const Tensor& weight) const;  // "q4_0 x int8"
   // From this many rows on a GEMM pays for the tiles and the unpacking that it needs; below, each row is a GEMV. Both
   // give the same bits.
-  int64_t gemm_rows(const Tensor& weight) const { return reads_panels(weight) && form(weight.dtype) == Form::kInt8 ? 2 : 4; }
+  int64_t gemm_rows(const Tensor& weight) const {
+    const uint16_t measured = gemm_rows_ ? gemm_rows_->at[static_cast<int>(weight.dtype)][static_cast<int>(weight.layout)]
+                                                         [static_cast<int>(form(weight.dtype))] : uint16_t{0};
+    return measured ? measured : usual_gemm_rows(weight);
+  }
+  // The same where nothing was measured.
+  int64_t usual_gemm_rows(const Tensor& weight) const {
+    return reads_panels(weight) && form(weight.dtype) == Form::kInt8 ? 2 : 4;
+  }
 
   // One row in a form; kF32 needs none: the source row is used.
   static size_t prepared_bytes(Form form, int64_t k);
@@ -62,6 +77,7 @@ class Matmul {
   const PanelKernels& panels(DType type) const { return kernels_->panels[static_cast<int>(type)]; }
 
   const Kernels* kernels_;
+  const GemmRows* gemm_rows_;
   ActivationPrecision precision_;
 };
 

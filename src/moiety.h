@@ -108,6 +108,11 @@ typedef struct moiety_model_params {
    * while one session runs. Experts are read from the files when they are needed and leave by use; the results are the
    * same. MOIETY_OUT_OF_MEMORY says where it would go if it is too small. 0: no limit. */
   uint64_t ram_bytes;
+  /* A file that keeps what was measured of kernels on this CPU, from how many rows on a matrix product is worth unpacking
+   * its weights: what it lacks takes up to 0.1 s of a load, once. Results do not depend on it, to the bit. It is replaced as a
+   * whole, whatever stood there, and may be shared by processes; one that is broken is a warning, one that can't be written
+   * nothing at all. NULL: usual numbers, nothing is measured, read or written. */
+  const char* tune_path;
 } moiety_model_params;
 
 MOIETY_API void moiety_model_params_defaults(moiety_model_params* params, size_t struct_size);

@@ -52,6 +52,7 @@ ModelOptions model_options(const moiety_model_params& params) {
   options.value_type = cache_type(params.value_type, "value_type");
   options.gate = gate_options(params);
   options.ram = params.ram_bytes;
+  if (params.tune_path) options.tune_file = params.tune_path;
   if (params.simd) options.simd = params.simd;
   if (params.vocabulary) options.vocabulary = params.vocabulary;
   if (params.backends) options.backends = parse_backends(params.backends);
@@ -163,7 +164,12 @@ std::string explain_text(const Model& model, int32_t tokens, int32_t context) {
                         row.weight_bytes, row.flops, row.refusals);
     bytes += row.weight_bytes, flops += row.flops;
   }
-  return text + fmt::format("{:<40} {:<12} {:<10} {:<36} {:>12.0f} {:>12.0f}\n", "total", "", "", "", bytes, flops);
+  text += fmt::format("{:<40} {:<12} {:<10} {:<36} {:>12.0f} {:>12.0f}\n", "total", "", "", "", bytes, flops);
+  for (const TunedRow& row : model.tuning()) {
+    text += fmt::format("{}, {}: {} rows of a group or more run as a GEMM, fewer as GEMVs ({})\n", row.backend, row.kernel, row.rows,
+                        row.measured ? "measured" : "not measured");
+  }
+  return text;
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ std::unique_ptr<Threads> make_threads(std::string_view kind, int size) {
   }
   if (size == 0) size = default_threads();
   if (kind == "tbb") return make_tbb_threads(size);
-  if (kind == "team") return make_team_threads(size);
+  if (kind == "team") return make_team_threads(seat_workers(read_topology("/", allowed_cpus()), size));
   if (kind == "serial") return make_serial_threads();
   if (kind == "openmp") {
 #ifdef MOIETY_OPENMP

@@ -35,6 +35,9 @@ class Threads {
   virtual const char* name() const = 0;  // "tbb", "team", "openmp", "serial"
   int size() const { return size_; }
 
+  // Memory nodes that the workers are on (numa.h). With more than one, a worker should meet the same weights in each step.
+  virtual int nodes() const { return 1; }
+
   // Runs tasks 0..count-1, each exactly once, on up to size() workers; returns when all are done. `worker` is in
   // [0, size()) and no two tasks run at the same time with the same worker. Idle workers steal; `grain` tasks travel
   // together. Tasks must not throw and must not call run(). One caller at a time.

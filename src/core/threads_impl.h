@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "core/numa.h"
 #include "core/threads.h"
 
 #ifdef MOIETY_TSAN
@@ -28,7 +30,7 @@ struct RunOrder {
 };
 
 std::unique_ptr<Threads> make_tbb_threads(int size);
-std::unique_ptr<Threads> make_team_threads(int size);
+std::unique_ptr<Threads> make_team_threads(std::vector<Seat> seats);  // one for each worker
 std::unique_ptr<Threads> make_serial_threads();
 std::unique_ptr<Threads> make_openmp_threads(int size);  // defined only where MOIETY_OPENMP is
 

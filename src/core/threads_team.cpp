@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/threads_impl.h"
@@ -47,7 +48,10 @@ struct alignas(128) Worker {  // a line of its own, and the one that is fetched 
 // What the members share; it lives as long as the last of their tasks.
 class Team {
  public:
-  explicit Team(int size) : size_(size), workers_(std::make_unique<Worker[]>(static_cast<size_t>(size))) {}
+  explicit Team(std::vector<Seat> seats)
+      : size_(static_cast<int>(seats.size())), seats_(std::move(seats)), workers_(std::make_unique<Worker[]>(seats_.size())) {}
+
+  const std::vector<Seat>& seats() const { return seats_; }
 
   bool together() const { return together_.load(std::memory_order_relaxed); }
 
@@ -78,7 +82,7 @@ class Team {
     RunOrder order;
     job_ = {&task, &order, count, grain};
     for (int w = 0; w < size_; ++w) {
-      const auto at = [&](int i) { return static_cast<uint32_t>(chunks * i / size_); };
+      const auto at = [&](int i) { return static_cast<uint32_t>(first_task(chunks, i, size_)); };
       worker(w).done.store(0, std::memory_order_relaxed);
       worker(w).range.store(Range{at(w), at(w + 1)}.word(), std::memory_order_relaxed);
     }
@@ -114,6 +118,7 @@ class Team {
 
   // A member's life: a step's jobs, until the team parts.
   void stay(int self) {
+    const Pinned pinned(seats_[static_cast<size_t>(self)]);
     present_.fetch_add(1);
     uint64_t seen = 0;
     auto idle = Clock::now();
@@ -167,23 +172,19 @@ class Team {
     }
   }
 
-  // Moves the back half of the fullest range into the worker's own, which is empty; false when nobody has any left.
+  // Moves the back half of another's range, the fullest of its node if there is any, into the worker's own, which is empty; false when nobody has any left.
   bool steal(int self) {
     for (;;) {
-      Worker* victim = nullptr;
-      uint64_t word = 0;
-      uint32_t most = 0;
-      for (int w = 0; w < size_; ++w) {
-        Worker& other = worker(w);
-        const uint64_t candidate = other.range.load(std::memory_order_relaxed);
-        const Range range = Range::of(candidate);
-        if (w == self || range.empty() || range.end - range.begin <= most) continue;
-        victim = &other, word = candidate, most = range.end - range.begin;
-      }
-      if (!victim) return false;
-      Range range = Range::of(word);
+      const int victim = pick_victim(seats_, self, [&](int w) {
+        const Range range = Range::of(worker(w).range.load(std::memory_order_relaxed));
+        return range.empty() ? int64_t{0} : int64_t{range.end} - range.begin;
+      });
+      if (victim < 0) return false;
+      uint64_t word = worker(victim).range.load(std::memory_order_relaxed);
+      const Range range = Range::of(word);
+      if (range.empty()) continue;
       const uint32_t middle = range.begin + (range.end - range.begin) / 2;
-      if (!victim->range.compare_exchange_strong(word, Range{range.begin, middle}.word(), std::memory_order_relaxed)) continue;
+      if (!worker(victim).range.compare_exchange_strong(word, Range{range.begin, middle}.word(), std::memory_order_relaxed)) continue;
       worker(self).range.store(Range{middle, range.end}.word(), std::memory_order_relaxed);
       ++worker(self).steals;
       return true;
@@ -193,6 +194,7 @@ class Team {
   // Longer than a step's ops on one thread take: after a pause of 50 us nobody sleeps, after 500 us all do (bench_pools).
   static constexpr int kSpins = 20'000;
   const int size_;
+  const std::vector<Seat> seats_;
   std::unique_ptr<Worker[]> workers_;
   alignas(128) std::atomic<uint64_t> epoch_{0};
   alignas(128) std::atomic<int> inside_{0}, asleep_{0}, present_{0};
@@ -202,22 +204,28 @@ class Team {
 
 class TeamThreads final : public Threads {
  public:
-  explicit TeamThreads(int size) : Threads(size), team_(std::make_shared<Team>(size)), arena_(size, 1) {
+  explicit TeamThreads(std::vector<Seat> seats)
+      : Threads(static_cast<int>(seats.size())), team_(std::make_shared<Team>(std::move(seats))), arena_(size(), 1) {
     // oneTBB starts no more threads than the machine has unless it is told to.
-    if (size > tbb::info::default_concurrency())
-      limit_.emplace(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(size));
+    if (size() > tbb::info::default_concurrency())
+      limit_.emplace(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(size()));
   }
   ~TeamThreads() override {
     leave();
     team_->wait_for_members();
   }
   const char* name() const override { return "team"; }
+  int nodes() const override { return nodes_of(team_->seats()); }
 
   void enter() override {
-    if (size() > 1 && !team_->together()) Team::enter(team_, arena_);
+    if (size() == 1 || team_->together()) return;
+    caller_.emplace(team_->seats().front());
+    Team::enter(team_, arena_);
   }
   void leave() override {
-    if (team_->together()) team_->leave();
+    if (!team_->together()) return;
+    team_->leave();
+    caller_.reset();
   }
 
   void run(int64_t count, int64_t grain, TaskRef task) override {
@@ -239,10 +247,13 @@ class TeamThreads final : public Threads {
   std::shared_ptr<Team> team_;
   std::optional<tbb::global_control> limit_;
   tbb::task_arena arena_;
+  std::optional<Pinned> caller_;  // worker 0, in a step
 };
 
 }  // namespace
 
-std::unique_ptr<Threads> make_team_threads(int size) { return std::make_unique<TeamThreads>(size); }
+std::unique_ptr<Threads> make_team_threads(std::vector<Seat> seats) {
+  return std::make_unique<TeamThreads>(std::move(seats));
+}
 
 }  // namespace moiety

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -63,12 +64,27 @@ struct PlanOptions {
   DType key_type = DType::kF16, value_type = DType::kF16;
 };
 
+// Numbers that kernels choose by and that are measured, by kernel: "q4_0 x int8" -> from how many rows of a group it is a
+// GEMM. They change the time of a result and none of its bits.
+using Tuning = std::map<std::string, int>;
+inline constexpr int kMostTuned = 1000;  // each is 1 to it
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;    // "simd"
   virtual std::string target() const = 0;  // "avx512_vnni", "eigen"
   virtual Offer prepare(const Graph& graph, const Node& node, const PlanOptions& options) const = 0;
+  // Before prepare(): takes from `tuning` what the graph's kernels choose by; what is absent there is measured, and added,
+  // until `seconds` have passed.
+  virtual void tune(const Graph& graph, const PlanOptions& options, double seconds, Tuning& tuning) {
+    (void)graph, (void)options, (void)seconds, (void)tuning;
+  }
+  // What is in force for the graph's kernels, measured or not.
+  virtual Tuning tuning(const Graph& graph, const PlanOptions& options) const {
+    (void)graph, (void)options;
+    return {};
+  }
   virtual Memory* memory() const { return nullptr; }  // null: the host's; it lives as long as the backend
 };
 

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include "core/cpu_info.h"
 #include "core/error.h"
+#include "formats/output_file.h"
 #include "graph/cost.h"
 #include "graph/gating.h"
+#include "runtime/tune_file.h"
 
 namespace moiety {
 namespace {
@@ -31,6 +34,8 @@ void poll(const ModelOptions& options, float done) {
   if (options.cancel && options.cancel->cancelled()) fail(Status::kCancelled, "loading was cancelled");
   if (options.progress && !options.progress(done)) fail(Status::kCancelled, "loading was cancelled");
 }
+
+constexpr double kTuneSeconds = 0.06;  // and what the kernel that is being measured then needs
 
 std::string megabytes(size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)); }
 
@@ -69,6 +74,7 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     budget_ = std::make_unique<MemoryBudget>(options.ram, source_.store);
     budget_->hold_dense_weights(graph_, options.plan_only);
   }
+  if (!options.tune_file.empty() && !options.plan_only) tune(options);
   poll(options, 0.6f);
 
   std::vector<int64_t> buckets;
@@ -91,6 +97,21 @@ Model::Model(ModelSource source, std::vector<std::unique_ptr<Backend>> backends,
     const MemoryUse use = memory();
     expert_cache_ = budget_->expert_cache(banks_, use.kv_session, use.arena);
   }
+}
+
+void Model::tune(const ModelOptions& options) {
+  for (const auto& file : source_.store.files()) {
+    if (same_file(options.tune_file, file->path()))
+      fail(Status::kInvalidArgument, "{}: is a file of the model, no place for measurements", printable(options.tune_file.string()));
+  }
+  TuneFile file(options.tune_file, cpu_info().model, source_.warnings);
+  for (const auto& backend : backends_) {
+    Tuning tuning = file.get(backend->target());
+    backend->tune(graph_, plan_options_, budget_ ? 0 : kTuneSeconds, tuning);
+    file.put(backend->target(), tuning);
+    measured_[backend.get()] = std::move(tuning);
+  }
+  file.save();
 }
 
 // A backend that was asked for by name runs something, or the model does not load.
@@ -163,6 +184,17 @@ std::vector<ExplainRow> Model::explain(int64_t tokens, int64_t context) const {
     const Cost cost = node_cost(graph_, node, node.extent == Extent::kWanted ? 1 : tokens, context);
     rows.push_back({node.name, op_name(node.op), planned.backend->name(), planned.kernel->name(), planned.refusals,
                     cost.weight_bytes, cost.flops});
+  }
+  return rows;
+}
+
+std::vector<TunedRow> Model::tuning() const {
+  std::vector<TunedRow> rows;
+  for (const auto& backend : backends_) {
+    const auto measured = measured_.find(backend.get());
+    for (const auto& [kernel, number] : backend->tuning(graph_, plan_options_)) {
+      rows.push_back({backend->name(), kernel, number, measured != measured_.end() && measured->second.contains(kernel)});
+    }
   }
   return rows;
 }

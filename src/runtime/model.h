@@ -1,6 +1,7 @@
 // Model: weights, graph, plans, threads. Immutable after construction, shared by any number of sessions and schedulers.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,6 +32,9 @@ struct ModelOptions {
   // Bytes below which the resident memory of the process stays while one session runs, what it holds already included
   // (runtime/memory_budget.h); 0: no limit, weights are used where they are mapped.
   uint64_t ram = 0;
+  // Where the times of kernels that were measured on this CPU are kept (runtime/tune_file.h); empty: nothing is measured,
+  // and kernels are chosen by numbers that are usual. Under a budget what is known is used and nothing is measured.
+  std::filesystem::path tune_file{};
   bool plan_only = false;  // to ask for memory() only: nothing of the weights is read, and no step may run
   // Told what part of the load is done, 0 to 1; false cancels it (Error kCancelled). May be empty.
   std::function<bool(float)> progress{};
@@ -58,6 +62,13 @@ struct ExplainRow {
   std::string node, op, backend, kernel;
   std::string refusals;  // of the backends asked before
   double weight_bytes = 0, flops = 0;
+};
+
+// From how many rows of a group on a kernel is a GEMM.
+struct TunedRow {
+  std::string backend, kernel;
+  int rows = 0;
+  bool measured = false;
 };
 
 class Model {
@@ -96,11 +107,13 @@ class Model {
   int64_t active_parameters() const;                    // of those that one token uses (graph/cost.h)
   // What a step of `tokens` rows at context length `context` runs, node by node.
   std::vector<ExplainRow> explain(int64_t tokens, int64_t context) const;
+  std::vector<TunedRow> tuning() const;
   // Lines for people: SIMD target, threads, backends, types, memory by class.
   std::string effective_configuration() const;
 
  private:
   void expect_used(const Backend& backend) const;
+  void tune(const ModelOptions& options);
 
   ModelSource source_;
   std::unique_ptr<MemoryBudget> budget_;  // null: no limit
@@ -113,6 +126,7 @@ class Model {
   bool whole_groups_ = false;
   std::string gate_;  // the gate's options for people; empty: it has none
   PlanOptions plan_options_;
+  std::map<const Backend*, Tuning> measured_;
   Graph graph_;
   std::vector<std::unique_ptr<Plan>> plans_;  // buckets ascending
   mutable std::mutex step_mutex_;

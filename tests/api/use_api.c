@@ -240,6 +240,34 @@ static void save_sessions(moiety_model* model, const char* golden, const char* t
   moiety_session_free(a), moiety_session_free(b), moiety_session_free(small);
 }
 
+static void on_log(moiety_log_level level, const char* message, void* data) {
+  EXPECT(level == MOIETY_LOG_WARNING && strstr(message, "tune.json"));
+  ++*(int*)data;
+}
+
+/* What was measured is kept where the caller says, and nowhere otherwise; a broken file is a warning. */
+static void tune(const char* path, const char* tmp) {
+  moiety_error error;
+  char file_path[4096], text[65536];
+  snprintf(file_path, sizeof file_path, "%s/tune.json", tmp);
+  for (int run = 0; run < 3; ++run) {
+    moiety_model_params params = params_of();
+    int warnings = 0;
+    if (run > 0) params.tune_path = file_path, params.log = on_log, params.log_data = &warnings;
+    FILE* file = run == 2 ? fopen(file_path, "wb") : NULL;
+    if (file) fputs("broken", file), fclose(file);
+    moiety_model* model = NULL;
+    size_t length = 0;
+    EXPECT(moiety_model_load(path, &params, &model, &error) == MOIETY_OK && warnings == (run == 2));
+    EXPECT(moiety_model_explain(model, 1, 1, text, sizeof text, &length, &error) == MOIETY_OK && length < sizeof text);
+    EXPECT((strstr(text, "(measured)") != NULL) == (run > 0));
+    moiety_model_free(model);
+    file = fopen(file_path, "rb");
+    EXPECT((file != NULL) == (run > 0) && (!file || fgetc(file) == '{'));
+    if (file) fclose(file);
+  }
+}
+
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   char path[4096];
@@ -259,6 +287,7 @@ int main(int argc, char** argv) {
   ask_model(model, path);
   run_sessions(model);
   save_sessions(model, argv[1], argv[2]);
+  tune(path, argv[2]);
   moiety_model_free(model);
   if (failures == 0) puts("ok");
   return failures ? 1 : 0;

@@ -1,6 +1,7 @@
 # What the command-line tests share. Before it is sourced: moiety is the binary's path, silent_failures may be set.
 # Afterwards: a folder $tmp, the number of $failures.
 tmp=$(mktemp -d)
+export XDG_CACHE_HOME=$tmp/cache  # not the user's, also where no build runs this
 trap 'rm -rf "$tmp"' EXIT
 failures=0
 bad() { echo "FAIL: $*"; echo "  stdout: $(head -c 400 "$tmp/out")"; echo "  stderr: $(tail -c 400 "$tmp/err")"; failures=$((failures + 1)); }

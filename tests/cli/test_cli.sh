@@ -42,7 +42,7 @@ for command in run chat logits tokenize bench inspect explain diff convert pack;
 done
 for command in run chat logits bench explain diff; do
   "$moiety" "$command" --help >"$tmp/out"
-  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --ram --gate --gate-stats; do out_has "$flag"; done
+  for flag in -t, -c, -b, --ub, --ctk, --ctv, --activations --ram --no-tune --gate --gate-stats; do out_has "$flag"; done
 done
 
 # Gates: words, models that have no capacities, and dense ones that take no notice.
@@ -54,6 +54,29 @@ exits 0 run -m "$model" --tokens 1,2 --ids -n 1 --gate nodrop --gate-stats
 err_has 'overflow_expert1 0.000'
 exits 0 run -m "$golden/llama-f32" --tokens 1,2 --ids -n 1 --gate frac=0.05 --gate-stats
 err_has 'gates: none ran'
+
+# Tuning: measured once and kept where the cache is, by --no-tune not at all; broken files are said and replaced.
+rm -rf "$tmp/cache"
+exits 0 explain -m "$golden/olmoe-q4_0" --no-tune
+[ ! -e "$tmp/cache" ] || bad "--no-tune left a file"
+if MOIETY_BACKENDS=simd,reference "$moiety" explain -m "$model" --no-tune >/dev/null 2>&1; then
+  out_has 'simd, q4_0 x .* rows of a group or more run as a GEMM, fewer as GEMVs (not measured)'
+  exits 0 explain -m "$golden/olmoe-q4_0"
+  out_has 'simd, q4_0 x .* (measured)'
+  grep -q 'q4_0 x' "$tmp/cache/moiety/tune.json" || bad "nothing was kept"
+  sed -i 's/\(q4_0 x [a-z0-9]*": \)[0-9]*/\1777/' "$tmp/cache/moiety/tune.json"
+  exits 0 explain -m "$golden/olmoe-q4_0"
+  out_has ': 777 rows of a group .* (measured)'
+  exits 0 diff -m "$golden/olmoe-q4_0" --tokens 1,2,3,4 --activations f32
+  echo broken >"$tmp/cache/moiety/tune.json"
+  exits 0 run -m "$golden/olmoe-q4_0" --tokens 1 --ids -n 1
+  err_has 'warning: .*tune.json: ignored'
+  exits 0 run -m "$golden/olmoe-q4_0" --tokens 1 --ids -n 1
+  grep -q ignored "$tmp/err" && bad "a broken file was not replaced"
+  XDG_CACHE_HOME=cache HOME=$tmp/home "$moiety" run -m "$golden/olmoe-q4_0" --tokens 1 --ids -n 1 >"$tmp/out" 2>"$tmp/err" || bad "a relative XDG_CACHE_HOME"
+  [ -s "$tmp/home/.cache/moiety/tune.json" ] || bad "nothing in ~/.cache"
+  XDG_CACHE_HOME=/dev/null "$moiety" run -m "$golden/olmoe-q4_0" --tokens 1 --ids -n 1 >"$tmp/out" 2>"$tmp/err" || bad "a cache that can't be written"
+fi
 
 # A memory budget: sizes, one that is too small, one for two models, and the same tokens where it holds.
 for ram in x 0 -1 5Q 1e30T ''; do exits 2 run -m "$model" --tokens 1 --ids --ram "$ram"; done

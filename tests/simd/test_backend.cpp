@@ -119,6 +119,17 @@ Gate gate_of(bool exact, const std::vector<float>& want) {
   return Gate{0, 0.1 * std::sqrt(power / static_cast<double>(want.size())), 3e-4};
 }
 
+// Three workers on two memory nodes, one after the other.
+class TwoNodes final : public Threads {
+ public:
+  TwoNodes() : Threads(3) {}
+  const char* name() const override { return "two nodes"; }
+  int nodes() const override { return 2; }
+  void run(int64_t count, int64_t, TaskRef task) override {
+    for (int64_t i = count - 1; i >= 0; --i) task(i, static_cast<int>(i * 3 / count));
+  }
+};
+
 // A routing of `rows` tokens over `experts`, two each; expert 0 gets none, expert 1 every token.
 struct Routes {
   std::vector<int32_t> offsets, row, slot;
@@ -185,6 +196,7 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
   const auto levels = test::simd_backends();
   const ReferenceBackend reference;
   auto serial = make_threads("serial", 1), pool = make_threads("tbb", 3);
+  TwoNodes two_nodes;
   struct Case {
     DType in, down;
     Activation kind;
@@ -246,6 +258,7 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
         const auto got = b.run(*simd, x, *pool);
         CHECK(compare(got, want, exact ? Gate{1e-5, 2e-4, 1e-9} : Gate{0.2, 0.4, 2e-3}) == "");
         CHECK(same_bits(got, b.run(*simd, x, *serial)) == "");
+        CHECK(same_bits(got, b.run(*simd, x, two_nodes)) == "");
         for (int64_t t : {0, 30}) {
           Routes one = routes(kRows, kExperts, t);
           b.routing = one.view(kExperts);

@@ -97,6 +97,7 @@ void ModelFlags::add_running(CLI::App& app, bool threads_list) {
   app.add_option("--activations", activations, "auto: the fast path; f32: nothing is rounded")
       ->check(CLI::IsMember({"auto", "f32"}))->capture_default_str();
   add_size(app, "--ram", ram, "Resident memory stays below it, 2G: experts are read when they are needed and leave by use; default: no limit");
+  app.add_flag("--no-tune", no_tune, "Measure no kernels, and read and write no moiety/tune.json in XDG_CACHE_HOME or ~/.cache; the answer does not depend on it");
   gate.add(app);
 }
 
@@ -114,6 +115,7 @@ moiety_model_params ModelFlags::params(const Environment& environment) const {
   p.gate_seed = gate.seed, p.gate_priority = gate.priority, p.gate_pad_mask = gate.pad_mask;
   p.gate_statistics = gate.statistics;
   p.ram_bytes = ram;
+  if (!no_tune && !environment.tune_file.empty()) p.tune_path = environment.tune_file.c_str();
   p.thread_pool = pool.c_str();
   return p;
 }

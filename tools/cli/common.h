@@ -16,6 +16,7 @@ namespace cli {
 // What main reads of the environment.
 struct Environment {
   std::string simd, backends;  // MOIETY_SIMD, MOIETY_BACKENDS; empty: not set
+  std::string tune_file;       // in the user's cache folder; empty: there is none
 };
 
 // --gate and what belongs to it: how the gates of fairseq's MoE models are run.
@@ -27,12 +28,13 @@ struct GateFlags {
   void add(CLI::App& app);
 };
 
-// -m -t --pool -c -b -ub -ctk -ctv --activations --ram --gate..
+// -m -t --pool -c -b -ub -ctk -ctv --activations --ram --no-tune --gate..
 struct ModelFlags {
   std::string path, bpe;
   int threads = 0, context = 0, batch = 2048, ubatch = 512;
   std::string key_type, value_type, activations = "auto", pool = "team";
   uint64_t ram = 0;
+  bool no_tune = false;
   GateFlags gate;
 
   void add(CLI::App& app, bool model_required = true, bool threads_list = false);

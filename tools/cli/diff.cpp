@@ -19,7 +19,7 @@ struct DiffFlags {
   double tolerance = 0;
 };
 
-moiety::ModelOptions options_of(const DiffFlags& flags, const std::string& backends, const std::string& simd) {
+moiety::ModelOptions options_of(const DiffFlags& flags, const Environment& environment, const std::string& backends, const std::string& simd) {
   const auto type = [](const std::string& name) { return name.empty() ? std::nullopt : moiety::dtype_from_name(name); };
   moiety::ModelOptions options;
   if (flags.model.ram > 0) throw UsageError("--ram: diff holds two models at a time, a budget is for one");
@@ -30,6 +30,7 @@ moiety::ModelOptions options_of(const DiffFlags& flags, const std::string& backe
   options.max_rows = std::min(flags.model.batch, flags.model.ubatch);
   options.activations = flags.model.activations == "f32" ? moiety::ActivationPrecision::kF32 : moiety::ActivationPrecision::kAuto;
   options.key_type = type(flags.model.key_type), options.value_type = type(flags.model.value_type);
+  if (!flags.model.no_tune) options.tune_file = environment.tune_file;
   const GateFlags& gate = flags.model.gate;
   moiety::parse_gate(gate.capacity, options.gate);
   moiety::parse_second_expert(gate.second, options.gate);
@@ -58,9 +59,9 @@ int report(const moiety::DiffReport& r) {
   return 1;
 }
 
-int run(const DiffFlags& flags) {
-  const auto left = moiety::load_model(flags.model.path, options_of(flags, flags.left, flags.left_simd));
-  const auto right = moiety::load_model(flags.model.path, options_of(flags, flags.right, flags.right_simd));
+int run(const DiffFlags& flags, const Environment& environment) {
+  const auto left = moiety::load_model(flags.model.path, options_of(flags, environment, flags.left, flags.left_simd));
+  const auto right = moiety::load_model(flags.model.path, options_of(flags, environment, flags.right, flags.right_simd));
   std::fputs(("left  " + left->effective_configuration() + "right " + right->effective_configuration()).c_str(), stderr);
   std::vector<int32_t> ids;
   if (!flags.tokens.empty()) ids = parse_ids(flags.tokens);
@@ -88,7 +89,7 @@ void add_diff(CLI::App& app, const Environment& environment, Action& action) {
   input->require_option(1);
   command->callback([flags, &environment, &action] {
     if (flags->right_simd.empty()) flags->right_simd = environment.simd;
-    action = [flags] { return run(*flags); };
+    action = [flags, &environment] { return run(*flags, environment); };
   });
 }
 

@@ -27,12 +27,19 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
+// Where the XDG base directory specification wants what can be made again; a relative path in it counts as none.
+std::string tune_file() {
+  const std::string cache = environment("XDG_CACHE_HOME"), home = environment("HOME");
+  if (cache.starts_with('/')) return cache + "/moiety/tune.json";
+  return home.starts_with('/') ? home + "/.cache/moiety/tune.json" : "";
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"moiety runs Mixture-of-Experts language models on the CPU."};
   app.set_version_flag("--version", std::string("moiety ") + moiety_version());
   app.require_subcommand(1);
   app.footer("MOIETY_SIMD and MOIETY_BACKENDS force a SIMD target and a list of backends.\nHelp on a command: moiety COMMAND --help");
-  const cli::Environment env{environment("MOIETY_SIMD"), environment("MOIETY_BACKENDS")};
+  const cli::Environment env{environment("MOIETY_SIMD"), environment("MOIETY_BACKENDS"), tune_file()};
   cli::Action action;
   cli::add_run(app, env, action);
   cli::add_chat(app, env, action);
