@@ -1,20 +1,19 @@
 // bench_experts: does a decoded token cost the same when there are more experts and each token uses as many as before?
-// Models of OLMoE-1B-7B's shape that differ in nothing but the number of experts lie in one pool of random weights and
-// decode in turn, a few tokens at a time, so that a noise of the machine meets them all. Before each token the caches
-// are filled with other data: a model of full depth is larger than they are, these few layers are not. The router (its
-// matrix and its choice) is timed apart, as its bytes grow with the experts.
+// Models of OLMoE-1B-7B's shape that differ in nothing but the number of experts decode in turn, a few tokens at a time,
+// so that a noise of the machine meets them all. All lie in one pool of random weights. A model with few experts is
+// there several times, with other experts of the pool each, and its tokens go round: so an expert is as cold for it as
+// for the model that has them all, which is how a model of full depth finds them. The router (its matrix and its
+// choice) is timed apart, as its bytes grow with the experts.
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <deque>
 #include <map>
-#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -36,8 +35,7 @@ struct Options {
   std::vector<int64_t> experts{8, 32, 128, 512};
   std::string type = "q4_0";
   int64_t layers = 2, active = 8;
-  int threads = 0, tokens = 8, rounds = 20;
-  bool warm = false;
+  int threads = 0, tokens = 16, rounds = 40;
   double most = 0;  // percent; 0: no limit
 };
 
@@ -79,7 +77,8 @@ class Pool {
     }
   }
 
-  ModelSource model(const Shape& shape) const {
+  // With the experts of the pool from `first` on.
+  ModelSource model(const Shape& shape, int64_t first) const {
     ModelSource source;
     source.name = fmt::format("{} experts", shape.experts), source.format = "memory";
     Config& c = source.config;
@@ -95,6 +94,9 @@ class Pool {
       t.data = data, t.dtype = dtype, t.rank = static_cast<int>(item.shape.size());
       std::ranges::copy(item.shape, t.shape.begin());
       t.row_bytes = static_cast<int64_t>(dtype_bytes(dtype, t.cols()));
+      if (item.gguf.find("_exps.") != std::string::npos || item.gguf.find("ffn_gate_inp.") != std::string::npos) {
+        t.data += static_cast<size_t>(first) * t.bytes() / static_cast<size_t>(shape.experts);
+      }
       std::string name = item.hf;
       if (const size_t mark = name.find("#."); mark != std::string::npos) name.erase(mark, 2);
       source.store.add(name, {t, MemoryClass::kCopy, "memory", item.gguf});
@@ -111,63 +113,33 @@ class Pool {
   std::map<std::string, Place> places_;
 };
 
-// Fills the caches with something else.
-class Flush {
+// One of the models that are one number of experts, with its session.
+class Instance {
  public:
-  Flush() : memory_(huge_pages(size_t{2} * cache())) { std::memset(memory_.data(), 1, memory_.size()); }
-  static size_t cache() {
-    const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    return bytes > 0 ? static_cast<size_t>(bytes) : size_t{64} << 20;
-  }
-  void run(Threads& threads) {
-    constexpr size_t kPiece = size_t{1} << 20;
-    threads.run(static_cast<int64_t>(memory_.size() / kPiece), [&](int64_t piece, int) {
-      const auto* words = reinterpret_cast<const uint64_t*>(memory_.data() + static_cast<size_t>(piece) * kPiece);
-      uint64_t sum = 0;
-      for (size_t i = 0; i < kPiece / 8; i += 8) sum ^= words[i];
-      sink_.fetch_xor(sum, std::memory_order_relaxed);
-    });
-  }
-
- private:
-  Buffer memory_;
-  std::atomic<uint64_t> sink_{0};
-};
-
-class Runner {
- public:
-  Runner(const Pool& pool, const Shape& shape, const Options& o)
-      : model_(pool.model(shape), make_backends({}, {}), options_of(o)), classes_(cost_classes(model_.graph())), scheduler_(model_), session_(model_) {
+  Instance(ModelSource source, int64_t first, const Options& o)
+      : first_(first), model_(std::move(source), make_backends({}, {}), options_of(o)), classes_(cost_classes(model_.graph())), scheduler_(model_), session_(model_) {
     scheduler_.set_observer([this](const Graph& graph, int32_t node, const Operand& output) { observe(graph, node, output); });
   }
 
-  // One token after the others of the round.
-  void decode(int32_t id, Flush* flush) {
-    if (flush) flush->run(model_.threads());
+  struct Seconds {
+    double router = 0, net = 0;
+  };
+  Seconds decode(int32_t id) {
+    session_.rewind(0);
     router_ = spent_outside_ = 0;
     const auto start = last_ = Clock::now();
     scheduler_.submit(session_, {&id, 1});
     scheduler_.run();
     const double total = seconds_since(start) - spent_outside_;
-    routers.push_back(router_), nets.push_back(total - router_);
+    return {router_, total - router_};
   }
-  void restart() { session_.rewind(0), routers.clear(), nets.clear(); }
-  int vocabulary() const { return model_.config().vocab; }
   const Model& model() const { return model_; }
-  // Distinct experts that the tokens used, of the layer with the fewest.
-  size_t used() const {
-    size_t least = SIZE_MAX;
-    for (const auto& [node, experts] : used_) least = std::min(least, experts.size());
-    return least;
-  }
-  ModelCost cost() const { return model_cost(model_.graph(), 1); }
-
-  std::vector<double> routers, nets;  // seconds of this round's tokens
+  const std::map<int32_t, std::set<int64_t>>& used() const { return used_; }  // experts of the pool, by node
 
  private:
   static ModelOptions options_of(const Options& o) {
     ModelOptions options;
-    options.threads = o.threads, options.context = o.tokens + 1, options.max_rows = 16;
+    options.threads = o.threads, options.context = 8, options.max_rows = 8;
     return options;
   }
   void observe(const Graph& graph, int32_t node, const Operand& output) {
@@ -175,45 +147,79 @@ class Runner {
     const auto i = static_cast<size_t>(node);
     if (classes_[i] == CostClass::kRouter) router_ += std::chrono::duration<double>(now - last_).count();
     if (graph.nodes()[i].kind == Kind::kRouting) {
-      for (int64_t e = 0; e < model_.config().experts; ++e) {
-        if (output.routing.offsets[e + 1] > output.routing.offsets[e]) used_[node].insert(static_cast<int32_t>(e));
+      for (int32_t e = 0; e < model_.config().experts; ++e) {
+        if (output.routing.offsets[e + 1] > output.routing.offsets[e]) used_[node].insert(first_ + e);
       }
     }
     last_ = Clock::now();
     spent_outside_ += std::chrono::duration<double>(last_ - now).count();
   }
 
+  int64_t first_;
   Model model_;
   std::vector<CostClass> classes_;
   Scheduler scheduler_;
   Session session_;
   Clock::time_point last_;
   double router_ = 0, spent_outside_ = 0;  // of this token; the second: in observe() itself
-  std::map<int32_t, std::set<int32_t>> used_;
+  std::map<int32_t, std::set<int64_t>> used_;
+};
+
+// A number of experts.
+class Runner {
+ public:
+  // As many instances for every number of experts, so that changing them costs all the same.
+  Runner(const Pool& pool, Shape shape, const Options& o) {
+    const auto [least, most] = std::ranges::minmax(o.experts);
+    for (int64_t i = 0; i < most / least; ++i) {
+      const int64_t places = most / shape.experts;
+      const int64_t first = i % places * shape.experts;
+      instances_.emplace_back(pool.model(shape, first), first, o);
+    }
+  }
+  Instance::Seconds decode(int32_t id) { return instances_[next_++ % instances_.size()].decode(id); }
+  const Model& model() const { return instances_.front().model(); }
+  // Distinct experts of the pool that the tokens used, of the layer with the fewest.
+  size_t used() const {
+    std::map<int32_t, std::set<int64_t>> all;
+    for (const Instance& instance : instances_) {
+      for (const auto& [node, experts] : instance.used()) all[node].insert(experts.begin(), experts.end());
+    }
+    size_t least = SIZE_MAX;
+    for (const auto& [node, experts] : all) least = std::min(least, experts.size());
+    return least;
+  }
+
+ private:
+  std::deque<Instance> instances_;
+  size_t next_ = 0;
 };
 
 struct Series {
   std::vector<double> router, net, growth;  // a round's medians, and net against that of the fewest experts
 };
 
-std::vector<Series> measure(std::deque<Runner>& runners, const Options& o, Flush* flush) {
+std::vector<Series> measure(std::deque<Runner>& runners, const Options& o) {
   std::vector<Series> series(runners.size());
   std::mt19937 random(7);
-  std::uniform_int_distribution<int32_t> any(0, runners.front().vocabulary() - 1);
-  for (int round = -1; round < o.rounds; ++round) {  // the first is for warming up
+  std::uniform_int_distribution<int32_t> any(0, runners.front().model().config().vocab - 1);
+  for (int round = -1; round < o.rounds; ++round) {  // the first warms up
     std::vector<int32_t> ids;
     for (int i = 0; i < o.tokens; ++i) ids.push_back(any(random));
-    std::vector<double> nets(runners.size());
+    std::vector<double> nets(runners.size()), routers(runners.size());
     for (size_t i = 0; i < runners.size(); ++i) {
       const size_t turn = round % 2 == 0 ? i : runners.size() - 1 - i;
-      Runner& runner = runners[turn];
-      runner.restart();
-      for (const int32_t id : ids) runner.decode(id, flush);
-      nets[turn] = quantile(runner.nets, 0.5);
-      if (round >= 0) series[turn].router.push_back(quantile(runner.routers, 0.5)), series[turn].net.push_back(nets[turn]);
+      std::vector<double> net, router;
+      for (const int32_t id : ids) {
+        const Instance::Seconds seconds = runners[turn].decode(id);
+        net.push_back(seconds.net), router.push_back(seconds.router);
+      }
+      nets[turn] = quantile(net, 0.5), routers[turn] = quantile(router, 0.5);
     }
-    if (round < 0) continue;
-    for (size_t i = 0; i < runners.size(); ++i) series[i].growth.push_back(100 * (nets[i] / nets[0] - 1));
+    for (size_t i = 0; round >= 0 && i < runners.size(); ++i) {
+      series[i].router.push_back(routers[i]), series[i].net.push_back(nets[i]);
+      series[i].growth.push_back(100 * (nets[i] / nets[0] - 1));
+    }
     if (isatty(2)) fmt::print(stderr, "\rround {} of {}", round + 1, o.rounds);
   }
   if (isatty(2)) fmt::print(stderr, "\n");
@@ -229,18 +235,15 @@ int run(const Options& o) {
     shape.experts = experts;
     runners.emplace_back(pool, shape, o);
   }
-  std::optional<Flush> flush;
-  if (!o.warm) flush.emplace();
-  const std::vector<Series> series = measure(runners, o, flush ? &*flush : nullptr);
-  fmt::print("{} layers of OLMoE-1B-7B's width, top-{}, {}, {} threads, {} rounds of {} tokens, {}\n\n", o.layers, o.active, o.type,
-             runners.front().model().threads().size(), o.rounds, o.tokens,
-             o.warm ? "caches as they are" : fmt::format("caches ({} MiB) flushed before each token", Flush::cache() >> 20));
-  fmt::print("| experts | used a layer | read a token, MB | of that the router | router, us | token without it, us | more than {} experts (quartiles) |\n"
+  const std::vector<Series> series = measure(runners, o);
+  fmt::print("{} layers of OLMoE-1B-7B's width, top-{}, {}, {} threads, {} rounds of {} tokens\n\n", o.layers, o.active, o.type,
+             runners.front().model().threads().size(), o.rounds, o.tokens);
+  fmt::print("| experts | of the pool used | read a token, MB | of that the router | router, us | token without it, us | more than {} experts (quartiles) |\n"
              "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", o.experts.front());
   bool good = true;
   for (size_t i = 0; i < runners.size(); ++i) {
     const Series& s = series[i];
-    const ModelCost cost = runners[i].cost();
+    const ModelCost cost = model_cost(runners[i].model().graph(), 1);
     const double growth = quantile(s.growth, 0.5);
     good = good && (o.most == 0 || growth <= o.most);
     fmt::print("| {} | {} | {:.1f} | {:.2f} | {:.1f} | {:.0f} | {} |\n", o.experts[i], runners[i].used(), cost.total.bytes / 1e6,
@@ -264,7 +267,6 @@ int main(int argc, char** argv) {
   app.add_option("-t,--threads", o.threads, "Threads; 0: all");
   app.add_option("-n,--tokens", o.tokens, "Tokens that a model decodes in its turn")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("-r,--rounds", o.rounds, "Turns of each model")->check(CLI::Range(1, 10000))->capture_default_str();
-  app.add_flag("--warm", o.warm, "Leave the caches as they are");
   app.add_option("--most", o.most, "Exit with 1 where a token grew by more percent, in the median of the rounds");
   CLI11_PARSE(app, argc, argv);
   try {
