@@ -71,6 +71,7 @@ struct Row {
   double step = 0, step_attention = 0, kv_bytes = 0;        // decoding: seconds a token, of them attention's, bytes
   double prompt = 0, prompt_attention = 0, flops = 0;       // seconds of the prompt, operations
   double cache = 0, arena = 0, grown = 0;                   // MiB
+  bench::Peaks peaks;                                       // probed just before
 };
 
 class Runner {
@@ -138,15 +139,14 @@ class Runner {
   int seed_ = 1;
 };
 
-void print(const Options& o, const std::vector<Row>& rows, const bench::Peaks& peaks) {
-  fmt::print("read {:.1f} GB/s, f32 {:.0f} Gflop/s\n\n", peaks.read / 1e9, peaks.f32 / 1e9);
-  fmt::print("| tokens before | decode, ms | of it attention | KV read, MB | GB/s | of the read bandwidth | pp{}, ms | of it attention | Gflop | Gflop/s | of the f32 peak |\n"
-             "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", o.prompt);
+void print(const Options& o, const std::vector<Row>& rows) {
+  fmt::print("| tokens before | decode, ms | of it attention | KV read, MB | GB/s | read bandwidth, GB/s | of it | pp{}, ms | of it attention | Gflop | Gflop/s | f32 peak | of it |\n"
+             "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", o.prompt);
   for (const Row& r : rows) {
     const double read = r.kv_bytes / r.step_attention, rate = r.flops / r.prompt_attention;
-    fmt::print("| {} | {:.2f} | {:.3f} | {:.2f} | {:.1f} | {:.0f} % | {:.0f} | {:.1f} | {:.2f} | {:.0f} | {:.0f} % |\n", r.depth, 1e3 * r.step,
-               1e3 * r.step_attention, r.kv_bytes / 1e6, read / 1e9, 100 * read / peaks.read, 1e3 * r.prompt, 1e3 * r.prompt_attention,
-               r.flops / 1e9, rate / 1e9, 100 * rate / peaks.f32);
+    fmt::print("| {} | {:.2f} | {:.3f} | {:.2f} | {:.1f} | {:.1f} | {:.0f} % | {:.0f} | {:.1f} | {:.2f} | {:.0f} | {:.0f} | {:.0f} % |\n", r.depth, 1e3 * r.step,
+               1e3 * r.step_attention, r.kv_bytes / 1e6, read / 1e9, r.peaks.read / 1e9, 100 * read / r.peaks.read, 1e3 * r.prompt, 1e3 * r.prompt_attention,
+               r.flops / 1e9, rate / 1e9, r.peaks.f32 / 1e9, 100 * rate / r.peaks.f32);
   }
   fmt::print("\n| tokens of the session | its cache, MiB | KiB a token | working memory, MiB | resident, both, MiB |\n"
              "| ---: | ---: | ---: | ---: | ---: |\n");
@@ -158,21 +158,21 @@ void print(const Options& o, const std::vector<Row>& rows, const bench::Peaks& p
 
 int run(const Options& o) {
   std::vector<Row> rows;
-  bench::Peaks peaks;
   for (const int depth : o.depths) {
     ModelOptions options;
     options.threads = o.threads, options.thread_pool = o.pool;
     options.context = depth + std::max(o.prompt, o.steps + 1), options.max_rows = 512;
     const auto model = load_model(o.model, options);
     if (rows.empty()) {
-      peaks = bench::probe_peaks(model->threads(), cpu_info().features);
-      fmt::print("{}: {} layers, {} threads ({}), keys {}, values {}; ", o.model, model->config().layers, model->threads().size(),
+      fmt::print("{}: {} layers, {} threads ({}), keys {}, values {}\n\n", o.model, model->config().layers, model->threads().size(),
                  model->threads().name(), dtype_info(model->plan_options().key_type).name, dtype_info(model->plan_options().value_type).name);
     }
+    const bench::Peaks peaks = bench::probe_peaks(model->threads(), cpu_info().features);
     const double before = resident();
     rows.push_back(Runner(*model, o).measure(depth, before));
+    rows.back().peaks = peaks;
   }
-  print(o, rows, peaks);
+  print(o, rows);
   return 0;
 }
 
