@@ -51,12 +51,14 @@ struct Work {
 Work work_of(const Model& model, int64_t first, int64_t count) {
   Work work;
   const PlanOptions& options = model.plan_options();
-  const auto pair_bytes = static_cast<double>(dtype_info(options.key_type).bytes + dtype_info(options.value_type).bytes);
+  const auto pair_bytes =
+      static_cast<double>(dtype_info(options.key_type).bytes + dtype_info(options.value_type).bytes);
   for (const Node& node : model.graph().nodes()) {
     const auto* attention = std::get_if<Attention>(&node.op);
     if (!attention) continue;
     const auto seen = [&](int64_t position) {
-      return static_cast<double>(attention->window > 0 ? std::min<int64_t>(position + 1, attention->window) : position + 1);
+      return static_cast<double>(attention->window > 0 ? std::min<int64_t>(position + 1, attention->window)
+                                                       : position + 1);
     };
     work.kv_bytes += seen(first + count - 1) * attention->kv_heads * attention->head_dim * pair_bytes;
     for (int64_t i = node.extent == Extent::kWanted ? count - 1 : 0; i < count; ++i) {
@@ -68,10 +70,10 @@ Work work_of(const Model& model, int64_t first, int64_t count) {
 
 struct Row {
   int depth = 0;
-  double step = 0, step_attention = 0, kv_bytes = 0;        // decoding: seconds a token, of them attention's, bytes
-  double prompt = 0, prompt_attention = 0, flops = 0;       // seconds of the prompt, operations
-  double cache = 0, arena = 0, grown = 0;                   // MiB
-  bench::Peaks peaks;                                       // probed just before
+  double step = 0, step_attention = 0, kv_bytes = 0;   // decoding: seconds a token, of them attention's, bytes
+  double prompt = 0, prompt_attention = 0, flops = 0;  // seconds of the prompt, operations
+  double cache = 0, arena = 0, grown = 0;              // MiB
+  bench::Peaks peaks;                                  // probed just before
 };
 
 class Runner {
@@ -140,19 +142,27 @@ class Runner {
 };
 
 void print(const Options& o, const std::vector<Row>& rows) {
-  fmt::print("| tokens before | decode, ms | of it attention | KV read, MB | GB/s | read bandwidth, GB/s | of it | pp{}, ms | of it attention | Gflop | Gflop/s | f32 peak | of it |\n"
-             "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", o.prompt);
+  fmt::print(
+      "| tokens before | decode, ms | of it attention | KV read, MB | GB/s | read bandwidth, GB/s | of it | pp{}, ms | "
+      "of it attention | Gflop | Gflop/s | f32 peak | of it |\n"
+      "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+      o.prompt);
   for (const Row& r : rows) {
     const double read = r.kv_bytes / r.step_attention, rate = r.flops / r.prompt_attention;
-    fmt::print("| {} | {:.2f} | {:.3f} | {:.2f} | {:.1f} | {:.1f} | {:.0f} % | {:.0f} | {:.1f} | {:.2f} | {:.0f} | {:.0f} | {:.0f} % |\n", r.depth, 1e3 * r.step,
-               1e3 * r.step_attention, r.kv_bytes / 1e6, read / 1e9, r.peaks.read / 1e9, 100 * read / r.peaks.read, 1e3 * r.prompt, 1e3 * r.prompt_attention,
-               r.flops / 1e9, rate / 1e9, r.peaks.f32 / 1e9, 100 * rate / r.peaks.f32);
+    fmt::print(
+        "| {} | {:.2f} | {:.3f} | {:.2f} | {:.1f} | {:.1f} | {:.0f} % | {:.0f} | {:.1f} | {:.2f} | {:.0f} | {:.0f} | "
+        "{:.0f} % |\n",
+        r.depth, 1e3 * r.step, 1e3 * r.step_attention, r.kv_bytes / 1e6, read / 1e9, r.peaks.read / 1e9,
+        100 * read / r.peaks.read, 1e3 * r.prompt, 1e3 * r.prompt_attention, r.flops / 1e9, rate / 1e9,
+        r.peaks.f32 / 1e9, 100 * rate / r.peaks.f32);
   }
-  fmt::print("\n| tokens of the session | its cache, MiB | KiB a token | working memory, MiB | resident, both, MiB |\n"
-             "| ---: | ---: | ---: | ---: | ---: |\n");
+  fmt::print(
+      "\n| tokens of the session | its cache, MiB | KiB a token | working memory, MiB | resident, both, MiB |\n"
+      "| ---: | ---: | ---: | ---: | ---: |\n");
   for (const Row& r : rows) {
     const int tokens = r.depth + std::max(o.prompt, o.steps + 1);
-    fmt::print("| {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", tokens, r.cache, 1024 * r.cache / tokens, r.arena, r.grown);
+    fmt::print("| {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", tokens, r.cache, 1024 * r.cache / tokens, r.arena,
+               r.grown);
   }
 }
 
@@ -164,8 +174,9 @@ int run(const Options& o) {
     options.context = depth + std::max(o.prompt, o.steps + 1), options.max_rows = 512;
     const auto model = load_model(o.model, options);
     if (rows.empty()) {
-      fmt::print("{}: {} layers, {} threads ({}), keys {}, values {}\n\n", o.model, model->config().layers, model->threads().size(),
-                 model->threads().name(), dtype_info(model->plan_options().key_type).name, dtype_info(model->plan_options().value_type).name);
+      fmt::print("{}: {} layers, {} threads ({}), keys {}, values {}\n\n", o.model, model->config().layers,
+                 model->threads().size(), model->threads().name(), dtype_info(model->plan_options().key_type).name,
+                 dtype_info(model->plan_options().value_type).name);
     }
     const bench::Peaks peaks = bench::probe_peaks(model->threads(), cpu_info().features);
     const double before = resident();
@@ -183,10 +194,17 @@ int main(int argc, char** argv) {
   CLI::App app("What a long context costs: attention's time against the machine's limits, and memory");
   app.footer("A random model with few layers and a long context will do: bench_make_model --layers 2 --context 32768");
   app.add_option("-m,--model", o.model, "A model")->required();
-  app.add_option("-d,--depth", o.depths, "Tokens that are there before, a list")->delimiter(',')->check(CLI::Range(0, 1 << 20))->capture_default_str();
-  app.add_option("-p,--n-prompt", o.prompt, "Tokens of the prompt behind them")->check(CLI::Range(1, 4096))->capture_default_str();
+  app.add_option("-d,--depth", o.depths, "Tokens that are there before, a list")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  app.add_option("-p,--n-prompt", o.prompt, "Tokens of the prompt behind them")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   app.add_option("-n,--steps", o.steps, "Tokens to decode")->check(CLI::Range(1, 100000))->capture_default_str();
-  app.add_option("-r,--repetitions", o.repetitions, "Runs of the prompt")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("-r,--repetitions", o.repetitions, "Runs of the prompt")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_option("-t,--threads", o.threads, "Threads; 0: all");
   app.add_option("--pool", o.pool, "team, tbb, openmp, serial")->capture_default_str();
   CLI11_PARSE(app, argc, argv);

@@ -1,8 +1,8 @@
 // bench_experts: does a decoded token cost the same when there are more experts and each token uses as many as before?
-// Models of OLMoE-1B-7B's shape that differ in nothing but the number of experts decode in turn, a few tokens at a time,
-// so that a noise of the machine meets them all. All lie in one pool of random weights. A model with few experts is
-// there several times, with other experts of the pool each, and its tokens go round: so an expert is as cold for it as
-// for the model that has them all, which is how a model of full depth finds them. The router (its matrix and its
+// Models of OLMoE-1B-7B's shape that differ in nothing but the number of experts decode in turn, a few tokens at a
+// time, so that a noise of the machine meets them all. All lie in one pool of random weights. A model with few experts
+// is there several times, with other experts of the pool each, and its tokens go round: so an expert is as cold for it
+// as for the model that has them all, which is how a model of full depth finds them. The router (its matrix and its
 // choice) is timed apart, as its bytes grow with the experts.
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -61,7 +61,8 @@ class Pool {
   Pool(const Shape& shape, const std::string& type) {
     const std::vector<Item> items = tensors(shape);
     size_t bytes = 0;
-    for (const Item& item : items) bytes += align_up(dtype_bytes(type_of(item, type, shape), count_of(item)), kAlignment);
+    for (const Item& item : items)
+      bytes += align_up(dtype_bytes(type_of(item, type, shape), count_of(item)), kAlignment);
     memory_ = huge_pages(bytes);
     std::byte* at = memory_.data();
     RandomWeights random;
@@ -84,7 +85,8 @@ class Pool {
     Config& c = source.config;
     const auto small = [](int64_t value) { return static_cast<int>(value); };
     c.architecture = "olmoe";
-    c.layers = small(shape.layers), c.width = small(shape.width), c.heads = small(shape.heads), c.kv_heads = small(shape.kv_heads);
+    c.layers = small(shape.layers), c.width = small(shape.width), c.heads = small(shape.heads),
+    c.kv_heads = small(shape.kv_heads);
     c.head_dim = small(shape.head()), c.vocab = small(shape.vocabulary), c.context = small(shape.context);
     c.experts = small(shape.experts), c.active = small(shape.active), c.expert_width = small(shape.expert_width);
     c.eps = shape.eps, c.rope.theta = shape.theta;
@@ -117,8 +119,13 @@ class Pool {
 class Instance {
  public:
   Instance(ModelSource source, int64_t first, const Options& o)
-      : first_(first), model_(std::move(source), make_backends({}, {}), options_of(o)), classes_(cost_classes(model_.graph())), scheduler_(model_), session_(model_) {
-    scheduler_.set_observer([this](const Graph& graph, int32_t node, const Operand& output) { observe(graph, node, output); });
+      : first_(first),
+        model_(std::move(source), make_backends({}, {}), options_of(o)),
+        classes_(cost_classes(model_.graph())),
+        scheduler_(model_),
+        session_(model_) {
+    scheduler_.set_observer(
+        [this](const Graph& graph, int32_t node, const Operand& output) { observe(graph, node, output); });
   }
 
   struct Seconds {
@@ -236,19 +243,25 @@ int run(const Options& o) {
     runners.emplace_back(pool, shape, o);
   }
   const std::vector<Series> series = measure(runners, o);
-  fmt::print("{} layers of OLMoE-1B-7B's width, top-{}, {}, {} threads, {} rounds of {} tokens\n\n", o.layers, o.active, o.type,
-             runners.front().model().threads().size(), o.rounds, o.tokens);
-  fmt::print("| experts | of the pool used | read a token, MB | of that the router | router, us | token without it, us | more than {} experts (quartiles) |\n"
-             "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", o.experts.front());
+  fmt::print("{} layers of OLMoE-1B-7B's width, top-{}, {}, {} threads, {} rounds of {} tokens\n\n", o.layers, o.active,
+             o.type, runners.front().model().threads().size(), o.rounds, o.tokens);
+  fmt::print(
+      "| experts | of the pool used | read a token, MB | of that the router | router, us | token without it, us | more "
+      "than {} experts (quartiles) |\n"
+      "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+      o.experts.front());
   bool good = true;
   for (size_t i = 0; i < runners.size(); ++i) {
     const Series& s = series[i];
     const ModelCost cost = model_cost(runners[i].model().graph(), 1);
     const double growth = quantile(s.growth, 0.5);
     good = good && (o.most == 0 || growth <= o.most);
-    fmt::print("| {} | {} | {:.1f} | {:.2f} | {:.1f} | {:.0f} | {} |\n", o.experts[i], runners[i].used(), cost.total.bytes / 1e6,
-               cost[CostClass::kRouter].bytes / 1e6, 1e6 * quantile(s.router, 0.5), 1e6 * quantile(s.net, 0.5),
-               i == 0 ? "" : fmt::format("{:+.1f} % ({:+.1f}..{:+.1f})", growth, quantile(s.growth, 0.25), quantile(s.growth, 0.75)));
+    fmt::print("| {} | {} | {:.1f} | {:.2f} | {:.1f} | {:.0f} | {} |\n", o.experts[i], runners[i].used(),
+               cost.total.bytes / 1e6, cost[CostClass::kRouter].bytes / 1e6, 1e6 * quantile(s.router, 0.5),
+               1e6 * quantile(s.net, 0.5),
+               i == 0 ? ""
+                      : fmt::format("{:+.1f} % ({:+.1f}..{:+.1f})", growth, quantile(s.growth, 0.25),
+                                    quantile(s.growth, 0.75)));
   }
   if (!good) fmt::print(stderr, "error: a token grew by more than {} %\n", o.most);
   return good ? 0 : 1;
@@ -260,18 +273,26 @@ int run(const Options& o) {
 int main(int argc, char** argv) {
   moiety::bench::Options o;
   CLI::App app("What more experts cost a decoded token that uses as many of them as before");
-  app.add_option("--experts", o.experts, "Experts a layer, a list; compared with the first")->delimiter(',')->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--experts", o.experts, "Experts a layer, a list; compared with the first")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("--active", o.active, "Of them at work on a token")->check(CLI::Range(1, 64))->capture_default_str();
   app.add_option("--layers", o.layers, "Layers")->check(CLI::Range(1, 64))->capture_default_str();
-  app.add_option("--type", o.type, "Of the weights")->check(CLI::IsMember({"q4_0", "q8_0", "q4_k_m", "mxfp4", "f16"}))->capture_default_str();
+  app.add_option("--type", o.type, "Of the weights")
+      ->check(CLI::IsMember({"q4_0", "q8_0", "q4_k_m", "mxfp4", "f16"}))
+      ->capture_default_str();
   app.add_option("-t,--threads", o.threads, "Threads; 0: all");
-  app.add_option("-n,--tokens", o.tokens, "Tokens that a model decodes in its turn")->check(CLI::Range(1, 4096))->capture_default_str();
+  app.add_option("-n,--tokens", o.tokens, "Tokens that a model decodes in its turn")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   app.add_option("-r,--rounds", o.rounds, "Turns of each model")->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--most", o.most, "Exit with 1 where a token grew by more percent, in the median of the rounds");
   CLI11_PARSE(app, argc, argv);
   try {
     for (const int64_t experts : o.experts) {
-      if (experts < o.active) moiety::fail(moiety::Status::kInvalidArgument, "{} of {} experts can't be active", o.active, experts);
+      if (experts < o.active)
+        moiety::fail(moiety::Status::kInvalidArgument, "{} of {} experts can't be active", o.active, experts);
     }
     return moiety::bench::run(o);
   } catch (const std::exception& error) {

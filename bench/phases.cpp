@@ -67,7 +67,10 @@ std::string read_all(const std::vector<std::string>& paths) {
 
 void tokenising(const Options& o) {
   const std::string text = read_all(o.texts);
-  fmt::print("{} bytes of text in one call, one thread\n\n| tokenizer | tokens | bytes a token | MB/s, median | best |\n| --- | ---: | ---: | ---: | ---: |\n", text.size());
+  fmt::print(
+      "{} bytes of text in one call, one thread\n\n| tokenizer | tokens | bytes a token | MB/s, median | best |\n| --- "
+      "| ---: | ---: | ---: | ---: |\n",
+      text.size());
   for (const std::string& path : o.tokenizers) {
     moiety_error error;
     moiety_tokenizer* tokenizer = nullptr;
@@ -75,12 +78,13 @@ void tokenising(const Options& o) {
     std::vector<int32_t> ids(text.size() + 16);
     size_t count = 0;
     const auto times = times_of(o.seconds, [&] {
-      check(moiety_tokenize(tokenizer, text.data(), text.size(), true, false, ids.data(), ids.size(), &count, &error), error);
+      check(moiety_tokenize(tokenizer, text.data(), text.size(), true, false, ids.data(), ids.size(), &count, &error),
+            error);
     });
     moiety_tokenizer_free(tokenizer);
     const auto bytes = static_cast<double>(text.size());
-    fmt::print("| {} | {} | {:.2f} | {:.1f} | {:.1f} |\n", path, count, bytes / static_cast<double>(count), bytes / median(times) / 1e6,
-               bytes / std::ranges::min(times) / 1e6);
+    fmt::print("| {} | {} | {:.2f} | {:.1f} | {:.1f} |\n", path, count, bytes / static_cast<double>(count),
+               bytes / median(times) / 1e6, bytes / std::ranges::min(times) / 1e6);
   }
 }
 
@@ -106,8 +110,10 @@ double token_of(const std::string& path) {
 
 void sampling(const Options& o) {
   const double token = o.model.empty() ? o.token_ms : token_of(o.model);
-  fmt::print("\n{} logits; a decoded token takes {:.2f} ms{}\n\n| sampling | us, median | of a token |\n| --- | ---: | ---: |\n", o.vocabulary, token,
-             o.model.empty() ? " (--token-ms)" : "");
+  fmt::print(
+      "\n{} logits; a decoded token takes {:.2f} ms{}\n\n| sampling | us, median | of a token |\n| --- | ---: | ---: "
+      "|\n",
+      o.vocabulary, token, o.model.empty() ? " (--token-ms)" : "");
   std::mt19937 random(3);
   std::normal_distribution<float> normal(0, 3);
   std::vector<float> logits(static_cast<size_t>(o.vocabulary));
@@ -118,8 +124,10 @@ void sampling(const Options& o) {
   greedy.temperature = 0;
   penalised.repeat_penalty = 1.1f;
   all.top_k = 0, all.top_p = 1;
-  const std::pair<const char*, moiety::SamplerOptions> kinds[] = {
-      {"greedy", greedy}, {"default: top-k 40, top-p 0.95, min-p 0.05", usual}, {"default and repeat penalty 1.1 over 64", penalised}, {"min-p 0.05 alone", all}};
+  const std::pair<const char*, moiety::SamplerOptions> kinds[] = {{"greedy", greedy},
+                                                                  {"default: top-k 40, top-p 0.95, min-p 0.05", usual},
+                                                                  {"default and repeat penalty 1.1 over 64", penalised},
+                                                                  {"min-p 0.05 alone", all}};
   for (const auto& [name, options] : kinds) {
     moiety::Sampler sampler(options);
     uint64_t position = 0;
@@ -157,11 +165,17 @@ int main(int argc, char** argv) {
   Options o;
   CLI::App app("Tokenising, sampling and the start of the program");
   app.footer("The defaults are found from the root of the sources.");
-  app.add_option("--tokenizer", o.tokenizers, "Model folders or .gguf files, a list")->delimiter(',')->capture_default_str();
+  app.add_option("--tokenizer", o.tokenizers, "Model folders or .gguf files, a list")
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--text", o.texts, "Text files, a list")->delimiter(',')->capture_default_str();
   app.add_option("-m,--model", o.model, "A model whose decoded token sampling is compared with");
-  app.add_option("--token-ms", o.token_ms, "Without -m: what a token takes")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--vocabulary", o.vocabulary, "Logits to draw from")->check(CLI::Range(2, 1 << 24))->capture_default_str();
+  app.add_option("--token-ms", o.token_ms, "Without -m: what a token takes")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--vocabulary", o.vocabulary, "Logits to draw from")
+      ->check(CLI::Range(2, 1 << 24))
+      ->capture_default_str();
   app.add_option("--binary", o.binary, "The program that is started")->capture_default_str();
   app.add_option("--seconds", o.seconds, "Of each measurement")->check(CLI::NonNegativeNumber)->capture_default_str();
   CLI11_PARSE(app, argc, argv);

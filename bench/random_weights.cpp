@@ -17,11 +17,20 @@ void random_blocks(DType type, float deviation, std::mt19937& rng, std::span<std
     std::byte* block = blocks.data() + at;
     const auto put = [&](size_t offset, float value) { encode(DType::kF16, &value, block + offset, 1); };
     switch (type) {
-      case DType::kMXFP4: *block = static_cast<std::byte>(127 + std::lround(std::log2(deviation / 2.9f))); break;
-      case DType::kQ5_0: put(0, deviation / 9.2f); break;
-      case DType::kQ5_1: put(0, deviation / 9.2f), put(2, deviation / 9.2f * -15.5f); break;
-      case DType::kQ5_K: put(0, deviation / 500), put(2, deviation / 500 * 15.5f); break;
-      default: fail(Status::kInternal, "no random blocks of {}", dtype_info(type).name);
+      case DType::kMXFP4:
+        *block = static_cast<std::byte>(127 + std::lround(std::log2(deviation / 2.9f)));
+        break;
+      case DType::kQ5_0:
+        put(0, deviation / 9.2f);
+        break;
+      case DType::kQ5_1:
+        put(0, deviation / 9.2f), put(2, deviation / 9.2f * -15.5f);
+        break;
+      case DType::kQ5_K:
+        put(0, deviation / 500), put(2, deviation / 500 * 15.5f);
+        break;
+      default:
+        fail(Status::kInternal, "no random blocks of {}", dtype_info(type).name);
     }
   }
 }
@@ -32,7 +41,8 @@ bool is_encoded(DType type) {
 
 }  // namespace
 
-void RandomWeights::write(DType type, Fill fill, int64_t count, const std::function<void(std::span<const std::byte>)>& put) {
+void RandomWeights::write(DType type, Fill fill, int64_t count,
+                          const std::function<void(std::span<const std::byte>)>& put) {
   if (fill == Fill::kOnes) {
     const std::vector<float> ones(static_cast<size_t>(count), 1.0f);
     std::vector<std::byte> bytes(dtype_bytes(type, count));

@@ -1,5 +1,5 @@
-// Random weights for measuring speed: they repeat a pool of random blocks of each type. The embeddings are scaled up, as
-// otherwise the routing of random weights collapses on few experts and prefill looks faster than it is.
+// Random weights for measuring speed: they repeat a pool of random blocks of each type. The embeddings are scaled up,
+// as otherwise the routing of random weights collapses on few experts and prefill looks faster than it is.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,8 @@ std::vector<Shape> all_shapes() {
 
   Shape mixtral{.name = "mixtral-8x7b", .title = "Mixtral-8x7B", .architecture = "llama"};
   mixtral.layers = 32, mixtral.width = 4096, mixtral.heads = 32, mixtral.kv_heads = 8;
-  mixtral.experts = 8, mixtral.active = 2, mixtral.expert_width = 14336, mixtral.vocabulary = 32000, mixtral.context = 32768;
+  mixtral.experts = 8, mixtral.active = 2, mixtral.expert_width = 14336, mixtral.vocabulary = 32000,
+  mixtral.context = 32768;
   mixtral.theta = 1e6f;
 
   Shape oss{.name = "gpt-oss-20b", .title = "gpt-oss-20b", .architecture = "gpt-oss"};
@@ -28,7 +29,8 @@ std::vector<Shape> all_shapes() {
 
   Shape deepseek{.name = "deepseek-v2-lite", .title = "DeepSeek-V2-Lite", .architecture = "deepseek2"};
   deepseek.layers = 27, deepseek.width = 2048, deepseek.heads = 16, deepseek.kv_heads = 1, deepseek.head_dim = 128;
-  deepseek.experts = 64, deepseek.active = 6, deepseek.expert_width = 1408, deepseek.vocabulary = 102400, deepseek.context = 163840;
+  deepseek.experts = 64, deepseek.active = 6, deepseek.expert_width = 1408, deepseek.vocabulary = 102400,
+  deepseek.context = 163840;
   deepseek.ffn_width = 10944, deepseek.dense_layers = 1, deepseek.shared_experts = 2;
   deepseek.kv_rank = 512, deepseek.rope_dim = 64, deepseek.eps = 1e-6f;
   deepseek.yarn_factor = 40, deepseek.yarn_context = 4096;
@@ -59,11 +61,16 @@ class Lister {
 
   void layer() {
     in_layer("attn_norm.weight", "input_layernorm.weight", {s_.width}, Fill::kOnes);
-    in_layer(s_.biases ? "post_attention_norm.weight" : "ffn_norm.weight", "post_attention_layernorm.weight", {s_.width}, Fill::kOnes);
-    if (s_.kv_rank > 0) latent_attention();
-    else attention();
-    if (layer_ < s_.dense_layers) ffn("", s_.ffn_width);
-    else experts();
+    in_layer(s_.biases ? "post_attention_norm.weight" : "ffn_norm.weight", "post_attention_layernorm.weight",
+             {s_.width}, Fill::kOnes);
+    if (s_.kv_rank > 0)
+      latent_attention();
+    else
+      attention();
+    if (layer_ < s_.dense_layers)
+      ffn("", s_.ffn_width);
+    else
+      experts();
   }
 
   void attention() {
@@ -124,7 +131,8 @@ DType mixed_type(const Item& item, const Shape& s) {
   const bool more = i >= 0 && (i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2);
   if (s.experts == 8 && (is("attn_k.weight") || is("attn_v.weight"))) return DType::kQ8_0;
   if (s.experts == 8 && is("attn_output.weight")) return DType::kQ5_K;
-  return item.gguf == "output.weight" || (more && (is("attn_v.weight") || is("ffn_down"))) ? DType::kQ6_K : DType::kQ4_K;
+  return item.gguf == "output.weight" || (more && (is("attn_v.weight") || is("ffn_down"))) ? DType::kQ6_K
+                                                                                           : DType::kQ4_K;
 }
 
 DType wanted_type(const Item& item, const std::string& kind, const Shape& s) {
@@ -138,10 +146,14 @@ DType wanted_type(const Item& item, const std::string& kind, const Shape& s) {
 // A type of smaller blocks for a K-quant.
 DType stand_in(DType type) {
   switch (type) {
-    case DType::kQ4_K: return DType::kQ5_0;
-    case DType::kQ5_K: return DType::kQ5_1;
-    case DType::kQ6_K: return DType::kQ8_0;
-    default: return type;
+    case DType::kQ4_K:
+      return DType::kQ5_0;
+    case DType::kQ5_K:
+      return DType::kQ5_1;
+    case DType::kQ6_K:
+      return DType::kQ8_0;
+    default:
+      return type;
   }
 }
 
@@ -172,13 +184,15 @@ int64_t count_of(const Item& item) {
 
 DType type_of(const Item& item, const std::string& kind, const Shape& shape) {
   if (kind == "bf16") return DType::kBF16;
-  const bool small = item.shape.size() == 1 || item.gguf.ends_with(".bias") || item.gguf.find("ffn_gate_inp.") != std::string::npos;
+  const bool small =
+      item.shape.size() == 1 || item.gguf.ends_with(".bias") || item.gguf.find("ffn_gate_inp.") != std::string::npos;
   if (small) return DType::kF32;
   const int64_t row = item.shape.back();
   DType type = wanted_type(item, kind, shape);
   if (row % dtype_info(type).block != 0) type = stand_in(type);
   if (row % dtype_info(type).block != 0) {
-    fail(Status::kInvalidArgument, "{}: rows of {} values are not whole blocks of {}", item.gguf, row, dtype_info(type).name);
+    fail(Status::kInvalidArgument, "{}: rows of {} values are not whole blocks of {}", item.gguf, row,
+         dtype_info(type).name);
   }
   return type;
 }
@@ -186,7 +200,9 @@ DType type_of(const Item& item, const std::string& kind, const Shape& shape) {
 void put_keys(GgufWriter& out, const Shape& s, const std::string& kind) {
   out.set_string("general.architecture", s.architecture);
   out.set_string("general.name", s.title + " shape, random weights, " + kind);
-  const auto number = [&](const char* key, int64_t value) { out.set_u32(s.architecture + "." + key, static_cast<uint32_t>(value)); };
+  const auto number = [&](const char* key, int64_t value) {
+    out.set_u32(s.architecture + "." + key, static_cast<uint32_t>(value));
+  };
   const auto real = [&](const char* key, float value) { out.set_f32(s.architecture + "." + key, value); };
   number("block_count", s.layers);
   number("context_length", s.context);

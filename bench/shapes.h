@@ -21,12 +21,12 @@ struct Shape {
   int64_t ffn_width = 0;  // of dense layers; 0: there are none
   int64_t dense_layers = 0, shared_experts = 0;
   enum class QkNorms : uint8_t { kNone, kRow, kHead } norms = QkNorms::kNone;
-  bool biases = false;            // gpt-oss: of attention, router and experts, and sinks
-  int64_t kv_rank = 0;            // DeepSeek's latent attention: of keys and values; 0: ordinary attention
-  int64_t rope_dim = 0;           // the rotated part of a key there, beside head_dim
+  bool biases = false;   // gpt-oss: of attention, router and experts, and sinks
+  int64_t kv_rank = 0;   // DeepSeek's latent attention: of keys and values; 0: ordinary attention
+  int64_t rope_dim = 0;  // the rotated part of a key there, beside head_dim
   int64_t window = 0;
   float eps = 1e-5f, theta = 10000;
-  float yarn_factor = 0;          // 0: no YaRN
+  float yarn_factor = 0;  // 0: no YaRN
   int64_t yarn_context = 0;
 
   int64_t head() const { return head_dim > 0 ? head_dim : width / heads; }

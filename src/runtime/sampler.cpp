@@ -23,7 +23,8 @@ float largest(std::span<const float> values) {
   std::fill_n(best, kLanes, -INFINITY);
   size_t i = 0;
   for (; i + kLanes <= values.size(); i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) best[lane] = values[i + lane] > best[lane] ? values[i + lane] : best[lane];
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      best[lane] = values[i + lane] > best[lane] ? values[i + lane] : best[lane];
   }
   for (; i < values.size(); ++i) best[0] = std::max(best[0], values[i]);
   return *std::max_element(best, best + kLanes);
@@ -36,7 +37,8 @@ void check_logits(std::span<const float> logits, uint64_t position) {
     any |= logit > -INFINITY;
   }
   for (size_t i = 0; bad && i < logits.size(); ++i) {
-    if (!(logits[i] < INFINITY)) fail(Status::kNumeric, "the logit of token {} after position {} is {}", i, position, logits[i]);
+    if (!(logits[i] < INFINITY))
+      fail(Status::kNumeric, "the logit of token {} after position {} is {}", i, position, logits[i]);
   }
   if (!any) fail(Status::kNumeric, "no logit after position {} is finite", position);
 }
@@ -118,9 +120,12 @@ void Sampler::keep_top_p() {
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t position) {
   check_logits(logits, position);
-  const bool penalty = options_.repeat_penalty != 1 && options_.repeat_last_n != 0, greedily = options_.temperature == 0 || options_.top_k == 1;
-  if (!penalty) history = {};
-  else if (options_.repeat_last_n > 0) history = history.last(std::min(history.size(), static_cast<size_t>(options_.repeat_last_n)));
+  const bool penalty = options_.repeat_penalty != 1 && options_.repeat_last_n != 0,
+             greedily = options_.temperature == 0 || options_.top_k == 1;
+  if (!penalty)
+    history = {};
+  else if (options_.repeat_last_n > 0)
+    history = history.last(std::min(history.size(), static_cast<size_t>(options_.repeat_last_n)));
   const size_t wanted = greedily ? 1 : options_.top_k > 0 ? static_cast<size_t>(options_.top_k) : logits.size();
   const size_t enough = wanted + history.size();  // those that a penalty moves down leave the best that are wanted
   candidates_.clear();
@@ -135,7 +140,8 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   if (penalty) penalise(history);
   if (greedily) return greedy();
   if (wanted < logits.size()) {
-    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(wanted), candidates_.end(), kBetter);
+    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(wanted), candidates_.end(),
+                      kBetter);
     candidates_.resize(wanted);
   }
   keep_top_p();

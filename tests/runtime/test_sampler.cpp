@@ -96,7 +96,8 @@ TEST_CASE("top-p over a large vocabulary equals a full sort") {
 }
 
 // What sample() means, with everything sorted.
-int32_t drawn(const SamplerOptions& o, std::vector<float> logits, const std::vector<int32_t>& history, uint64_t position) {
+int32_t drawn(const SamplerOptions& o, std::vector<float> logits, const std::vector<int32_t>& history,
+              uint64_t position) {
   std::vector<bool> seen(logits.size());
   const size_t back = std::min(history.size(), static_cast<size_t>(o.repeat_last_n));
   for (size_t i = history.size() - back; i < history.size(); ++i) {
@@ -114,7 +115,8 @@ int32_t drawn(const SamplerOptions& o, std::vector<float> logits, const std::vec
     double total = 0, sum = 0;
     for (int32_t id : ids) total += std::exp(static_cast<double>(logit(id) - logit(ids.front())));
     size_t kept = 0;
-    while (kept < ids.size() && sum < static_cast<double>(o.top_p) * total) sum += std::exp(static_cast<double>(logit(ids[kept++]) - logit(ids.front())));
+    while (kept < ids.size() && sum < static_cast<double>(o.top_p) * total)
+      sum += std::exp(static_cast<double>(logit(ids[kept++]) - logit(ids.front())));
     ids.resize(kept);
   }
   while (o.min_p > 0 && ids.size() > 1 && logit(ids.back()) < logit(ids.front()) + std::log(o.min_p)) ids.pop_back();
@@ -144,9 +146,11 @@ TEST_CASE("what is passed over changes no draw") {
       std::vector<float> logits(size);
       std::vector<int32_t> history(100);
       // Steps of a quarter: many are equal. Some are impossible.
-      for (size_t i = 0; i < size; ++i) logits[i] = std::floor(static_cast<float>(counter_uniform(size, round, i)) * 40) / 4 - 5;
+      for (size_t i = 0; i < size; ++i)
+        logits[i] = std::floor(static_cast<float>(counter_uniform(size, round, i)) * 40) / 4 - 5;
       for (size_t i = 2; i < size; i += 7) logits[i] = -INFINITY;
-      for (size_t i = 0; i < history.size(); ++i) history[i] = static_cast<int32_t>(counter_uniform(9, round, i) * static_cast<double>(size));
+      for (size_t i = 0; i < history.size(); ++i)
+        history[i] = static_cast<int32_t>(counter_uniform(9, round, i) * static_cast<double>(size));
       for (SamplerOptions& options : kinds) {
         options.seed = round;
         CHECK(Sampler(options).sample(logits, history, round) == drawn(options, logits, history, round));

@@ -48,12 +48,13 @@ class Lock {
 Record::Record(const std::string& path) : path_(path) {
   fd_ = open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) refuse("open");
-  struct stat info{};
+  struct stat info {};
   char first = '{';
   const bool readable = fstat(fd_, &info) == 0 && S_ISREG(info.st_mode) && pread(fd_, &first, 1, 0) >= 0;
   if (readable && first == '{') return;
   close(fd_);
-  moiety::fail(moiety::Status::kInvalidArgument, "{}: is no file of JSON lines, nothing is appended to it", moiety::printable(path));
+  moiety::fail(moiety::Status::kInvalidArgument, "{}: is no file of JSON lines, nothing is appended to it",
+               moiety::printable(path));
 }
 
 Record::~Record() { close(fd_); }
@@ -67,7 +68,7 @@ void Record::append(const nlohmann::ordered_json& row) {
   whole.update(row);
   std::string line = whole.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   const Lock lock(fd_);
-  struct stat before{};
+  struct stat before {};
   char last = '\n';
   if (fstat(fd_, &before) != 0) refuse("read");
   if (before.st_size > 0 && pread(fd_, &last, 1, before.st_size - 1) != 1) refuse("read");

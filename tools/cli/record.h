@@ -1,9 +1,8 @@
 // A file of results that grows: JSON lines, each with the machine and the build it comes from.
 #pragma once
 
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 namespace cli {
 
