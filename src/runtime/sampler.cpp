@@ -14,6 +14,61 @@ constexpr auto kBetter = [](const auto& a, const auto& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 };
 
+constexpr size_t kBlock = 256;
+
+// In lanes of their own, as they are in vectors.
+float largest(std::span<const float> values) {
+  constexpr size_t kLanes = 16;
+  float best[kLanes];
+  std::fill_n(best, kLanes, -INFINITY);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      best[lane] = values[i + lane] > best[lane] ? values[i + lane] : best[lane];
+  }
+  for (; i < values.size(); ++i) best[0] = std::max(best[0], values[i]);
+  return *std::max_element(best, best + kLanes);
+}
+
+void check_logits(std::span<const float> logits, uint64_t position) {
+  int bad = 0, any = 0;
+  for (const float logit : logits) {
+    bad |= !(logit < INFINITY);
+    any |= logit > -INFINITY;
+  }
+  for (size_t i = 0; bad && i < logits.size(); ++i) {
+    if (!(logits[i] < INFINITY))
+      fail(Status::kNumeric, "the logit of token {} after position {} is {}", i, position, logits[i]);
+  }
+  if (!any) fail(Status::kNumeric, "no logit after position {} is finite", position);
+}
+
+// The `count` best, in no order. Blocks that have nothing better than the worst so far are passed over.
+template <class Candidates>
+void take_best(std::span<const float> logits, size_t count, Candidates& out) {
+  size_t i = 0;
+  for (; i < count; ++i) out.push_back({logits[i], static_cast<int32_t>(i)});
+  std::make_heap(out.begin(), out.end(), kBetter);  // the worst in front
+  while (i < logits.size()) {
+    const size_t end = std::min(logits.size(), i + kBlock);
+    if (!(largest(logits.subspan(i, end - i)) > out.front().logit)) i = end;
+    for (; i < end; ++i) {
+      if (!(logits[i] > out.front().logit)) continue;  // of equals the lower id is the better
+      std::pop_heap(out.begin(), out.end(), kBetter);
+      out.back() = {logits[i], static_cast<int32_t>(i)};
+      std::push_heap(out.begin(), out.end(), kBetter);
+    }
+  }
+}
+
+// Those that are not below `least`, in the order of their ids.
+template <class Candidates>
+void take_from(std::span<const float> logits, float least, Candidates& out) {
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] >= least) out.push_back({logits[i], static_cast<int32_t>(i)});
+  }
+}
+
 }  // namespace
 
 void check_sampler_options(const SamplerOptions& o) {
@@ -30,16 +85,13 @@ void check_sampler_options(const SamplerOptions& o) {
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options) { check_sampler_options(options); }
 
+// The candidates are in the order of their ids.
 void Sampler::penalise(std::span<const int32_t> history) {
-  if (options_.repeat_penalty == 1 || options_.repeat_last_n == 0) return;
-  if (options_.repeat_last_n > 0) {
-    history = history.last(std::min(history.size(), static_cast<size_t>(options_.repeat_last_n)));
-  }
   const std::unordered_set<int32_t> seen(history.begin(), history.end());
   for (const int32_t id : seen) {
-    if (id < 0 || static_cast<size_t>(id) >= candidates_.size()) continue;
-    float& logit = candidates_[static_cast<size_t>(id)].logit;
-    logit = logit > 0 ? logit / options_.repeat_penalty : logit * options_.repeat_penalty;
+    const auto at = std::ranges::lower_bound(candidates_, id, {}, &Candidate::id);
+    if (at == candidates_.end() || at->id != id) continue;
+    at->logit = at->logit > 0 ? at->logit / options_.repeat_penalty : at->logit * options_.repeat_penalty;
   }
 }
 
@@ -67,21 +119,30 @@ void Sampler::keep_top_p() {
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t position) {
+  check_logits(logits, position);
+  const bool penalty = options_.repeat_penalty != 1 && options_.repeat_last_n != 0,
+             greedily = options_.temperature == 0 || options_.top_k == 1;
+  if (!penalty)
+    history = {};
+  else if (options_.repeat_last_n > 0)
+    history = history.last(std::min(history.size(), static_cast<size_t>(options_.repeat_last_n)));
+  const size_t wanted = greedily ? 1 : options_.top_k > 0 ? static_cast<size_t>(options_.top_k) : logits.size();
+  const size_t enough = wanted + history.size();  // those that a penalty moves down leave the best that are wanted
   candidates_.clear();
-  bool any = false;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i]) || logits[i] == INFINITY) {
-      fail(Status::kNumeric, "the logit of token {} after position {} is {}", i, position, logits[i]);
-    }
-    any |= logits[i] != -INFINITY;
-    candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+  if (enough < logits.size() && options_.repeat_penalty >= 1) {
+    take_best(logits, enough, candidates_);
+    if (penalty) std::ranges::sort(candidates_, {}, &Candidate::id);
+  } else {
+    // What min-p drops in the end need not be sorted, unless something counts it before.
+    const bool early = options_.min_p > 0 && options_.top_p >= 1 && wanted >= logits.size() && !penalty;
+    take_from(logits, early ? largest(logits) + std::log(options_.min_p) : -INFINITY, candidates_);
   }
-  if (!any) fail(Status::kNumeric, "no logit after position {} is finite", position);
-  penalise(history);
-  if (options_.temperature == 0 || options_.top_k == 1) return greedy();
-  if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < candidates_.size()) {
-    std::partial_sort(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), kBetter);
-    candidates_.resize(static_cast<size_t>(options_.top_k));
+  if (penalty) penalise(history);
+  if (greedily) return greedy();
+  if (wanted < logits.size()) {
+    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(wanted), candidates_.end(),
+                      kBetter);
+    candidates_.resize(wanted);
   }
   keep_top_p();
   std::sort(candidates_.begin(), candidates_.end(), kBetter);  // one order, so that the draw depends on the set alone

@@ -95,6 +95,70 @@ TEST_CASE("top-p over a large vocabulary equals a full sort") {
   }
 }
 
+// What sample() means, with everything sorted.
+int32_t drawn(const SamplerOptions& o, std::vector<float> logits, const std::vector<int32_t>& history,
+              uint64_t position) {
+  std::vector<bool> seen(logits.size());
+  const size_t back = std::min(history.size(), static_cast<size_t>(o.repeat_last_n));
+  for (size_t i = history.size() - back; i < history.size(); ++i) {
+    const auto id = static_cast<size_t>(history[i]);
+    if (!seen[id]) logits[id] = logits[id] > 0 ? logits[id] / o.repeat_penalty : logits[id] * o.repeat_penalty;
+    seen[id] = true;
+  }
+  std::vector<int32_t> ids(logits.size());
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i);
+  const auto logit = [&](int32_t id) { return logits[static_cast<size_t>(id)]; };
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logit(a) > logit(b); });
+  if (o.temperature == 0) return ids.front();
+  if (o.top_k > 0 && static_cast<size_t>(o.top_k) < ids.size()) ids.resize(static_cast<size_t>(o.top_k));
+  if (o.top_p < 1) {
+    double total = 0, sum = 0;
+    for (int32_t id : ids) total += std::exp(static_cast<double>(logit(id) - logit(ids.front())));
+    size_t kept = 0;
+    while (kept < ids.size() && sum < static_cast<double>(o.top_p) * total)
+      sum += std::exp(static_cast<double>(logit(ids[kept++]) - logit(ids.front())));
+    ids.resize(kept);
+  }
+  while (o.min_p > 0 && ids.size() > 1 && logit(ids.back()) < logit(ids.front()) + std::log(o.min_p)) ids.pop_back();
+  double total = 0;
+  const auto weight = [&](int32_t id) {
+    return std::exp(static_cast<double>(logit(id) - logit(ids.front())) / static_cast<double>(o.temperature));
+  };
+  for (int32_t id : ids) total += weight(id);
+  double at = counter_uniform(o.seed, position) * total;
+  for (int32_t id : ids) {
+    if ((at -= weight(id)) < 0) return id;
+  }
+  return ids.front();
+}
+
+TEST_CASE("what is passed over changes no draw") {
+  std::vector<SamplerOptions> kinds(8);
+  kinds[1].temperature = 0;
+  kinds[2].repeat_penalty = 1.3f;
+  kinds[3].top_k = 0, kinds[3].top_p = 1, kinds[3].min_p = 0.02f;
+  kinds[4].top_k = 700, kinds[4].min_p = 0;
+  kinds[5].top_k = 5000, kinds[5].temperature = 3;
+  kinds[6].top_k = 2, kinds[6].top_p = 1;
+  kinds[7].temperature = 0, kinds[7].repeat_penalty = 2;
+  for (const size_t size : {2u, 17u, 300u, 2500u}) {
+    for (uint64_t round = 0; round < 40; ++round) {
+      std::vector<float> logits(size);
+      std::vector<int32_t> history(100);
+      // Steps of a quarter: many are equal. Some are impossible.
+      for (size_t i = 0; i < size; ++i)
+        logits[i] = std::floor(static_cast<float>(counter_uniform(size, round, i)) * 40) / 4 - 5;
+      for (size_t i = 2; i < size; i += 7) logits[i] = -INFINITY;
+      for (size_t i = 0; i < history.size(); ++i)
+        history[i] = static_cast<int32_t>(counter_uniform(9, round, i) * static_cast<double>(size));
+      for (SamplerOptions& options : kinds) {
+        options.seed = round;
+        CHECK(Sampler(options).sample(logits, history, round) == drawn(options, logits, history, round));
+      }
+    }
+  }
+}
+
 TEST_CASE("the repetition penalty looks back as far as it is told") {
   SamplerOptions options = open_options();
   options.temperature = 0;

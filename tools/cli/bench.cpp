@@ -8,6 +8,8 @@
 
 #include "common.h"
 #include "limits.h"
+#include "output.h"
+#include "record.h"
 
 namespace cli {
 namespace {
@@ -16,7 +18,7 @@ struct BenchFlags {
   ModelFlags model;
   std::vector<int> prompts{512}, predicts{128}, threads{0}, depths{0};
   int repetitions = 5;
-  std::string output = "md";
+  std::string output = "md", record;
   bool no_warmup = false;
 };
 
@@ -174,6 +176,11 @@ void print(const BenchFlags& flags, const Result& r, bool first) {
 
 int run(BenchFlags flags, const Environment& environment) {
   Interrupt interrupt;
+  std::optional<Record> record;
+  if (!flags.record.empty()) {
+    refuse_model_file(flags.record, flags.model.path);
+    record.emplace(flags.record);
+  }
   bool first = true;
   for (int threads : flags.threads) {
     flags.model.threads = threads;
@@ -182,7 +189,9 @@ int run(BenchFlags flags, const Environment& environment) {
     for (int depth : flags.depths) {
       const auto one = [&](int prompt, int predict) {
         if (prompt + predict == 0) return;
-        print(flags, bench.measure(prompt, predict, depth), first);
+        const Result result = bench.measure(prompt, predict, depth);
+        print(flags, result, first);
+        if (record) record->append(json_of(result));
         first = false;
       };
       for (int prompt : flags.prompts) one(prompt, 0);
@@ -206,6 +215,7 @@ void add_bench(CLI::App& app, const Environment& environment, Action& action) {
   command->add_option("-d,--n-depth", flags->depths, "Tokens in the context before, a list")->delimiter(',')->check(number_from(0));
   command->add_option("-r,--repetitions", flags->repetitions, "Runs of each test")->check(number_from(1))->capture_default_str();
   command->add_option("-o,--output", flags->output, "md, csv, json or jsonl")->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))->capture_default_str();
+  command->add_option("--record", flags->record, "Append each result to FILE as a line of JSON, with date, commit and CPU")->type_name("FILE");
   command->add_flag("--no-warmup", flags->no_warmup, "Do not run each test once before");
   command->callback([flags, &environment, &action] { action = [flags, &environment] { return run(*flags, environment); }; });
 }
