@@ -35,7 +35,7 @@ inline constexpr int64_t kMaxQueries = 64;     // rows * heads of a block
 constexpr int64_t attention_scratch_floats(int64_t queries, int64_t head_dim) {
   const int64_t padded = (head_dim + 15) / 16 * 16;
   // queries twice (values, lane order), their sums, logits and three numbers; a tile of keys and of values; a stack
-  return 3 * queries * padded + queries * (kAttentionTile + 16) + 2 * kAttentionTile * padded + 6 * 4 * kAttentionTile;
+  return 3 * queries * padded + queries * (kAttentionTile + 16) + 2 * kAttentionTile * padded + 6 * 8 * kAttentionTile;
 }
 
 struct RowKernels {

@@ -13,7 +13,9 @@ namespace {
 constexpr int64_t kTile = kAttentionTile;
 constexpr int64_t kShareQueries = 4;                                       // from here on a tile is shared
 constexpr int kKeyVecs = static_cast<int>(kTile / kRowLanes);              // vectors of a tile's positions
-constexpr int kGroup = kRowParts == 1 ? 4 : kRowParts == 2 ? 2 : 1;        // queries of one register tile
+constexpr int kDotGroup = kRowParts == 1 ? 8 : kRowParts == 2 ? 2 : 1;     // queries of one register tile, of the dots,
+constexpr int kGroup = kRowParts == 1 ? 4 : kRowParts == 2 ? 2 : 1;        // and of the values
+constexpr int kValueVecs = 4;                                              // kValueVecs x kGroup sums in registers
 constexpr float kMinusInf = -__builtin_inff();
 
 HWY_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -40,7 +42,7 @@ struct Work {
     keys = at, at += kTile * padded;
     values = at, at += kTile * padded;
     logits = at, at += queries * kTile;
-    stack = at, at += 6 * 4 * kTile;
+    stack = at, at += 6 * 8 * kTile;
     most = at, at += queries;
     total = at;
   }
@@ -190,18 +192,23 @@ void direct_dots(const Work& w, int64_t query, int64_t tile, int64_t begin, int6
 void soften(const Work& w, int64_t query, int64_t begin, int64_t end) {
   const AttentionBlock& b = w.block;
   float* logits = w.logits + query * kTile;
-  for (int64_t p = 0; p < begin; ++p) logits[p] = 0;  // masked ones may hold anything
-  for (int64_t p = end; p < kTile; ++p) logits[p] = 0;
+  const bool masked = begin > 0 || end < kTile;
+  if (masked) {  // they may hold anything
+    for (int64_t p = 0; p < begin; ++p) logits[p] = 0;
+    for (int64_t p = end; p < kTile; ++p) logits[p] = 0;
+  }
   Lanes x[2] = {load_lanes(logits), load_lanes(logits + 16)};
   for (auto& half : x)
     for (auto& v : half.v) {
       v = hn::Mul(v, set(b.scale));
       if (b.softcap > 0) v = hn::Mul(tanh_row(hn::Div(v, set(b.softcap))), set(b.softcap));
     }
-  store_lanes(x[0], logits), store_lanes(x[1], logits + 16);
-  for (int64_t p = 0; p < begin; ++p) logits[p] = kMinusInf;
-  for (int64_t p = end; p < kTile; ++p) logits[p] = kMinusInf;
-  x[0] = load_lanes(logits), x[1] = load_lanes(logits + 16);
+  if (masked) {
+    store_lanes(x[0], logits), store_lanes(x[1], logits + 16);
+    for (int64_t p = 0; p < begin; ++p) logits[p] = kMinusInf;
+    for (int64_t p = end; p < kTile; ++p) logits[p] = kMinusInf;
+    x[0] = load_lanes(logits), x[1] = load_lanes(logits + 16);
+  }
   Lanes larger;
   for (int part = 0; part < kRowParts; ++part) larger.v[part] = hn::Max(x[0].v[part], x[1].v[part]);
   const float tile_most = max_lanes(larger), before = w.most[query];
@@ -222,35 +229,24 @@ void soften(const Work& w, int64_t query, int64_t begin, int64_t end) {
   w.most[query] = now;
 }
 
-template <int kCount>
-struct Width {
-  static constexpr int kValue = kCount;
-};
-
-// sums += exponentials x values, positions [begin, end), for kCount queries from `first`; the tile's values are f32.
-template <int kCount>
-HWY_INLINE void shared_values(const Work& w, int64_t first, int64_t begin, int64_t end) {
-  constexpr int kVecs = 4;  // 4 x kGroup sums in registers
-  const int64_t vecs = w.padded / kRowLanes;
-  const auto columns = [&](int64_t at, auto width) {
-    constexpr int kWidth = decltype(width)::kValue;
-    RowVec sum[kCount][kWidth];
-    float* sums = w.sums + first * w.padded + at * kRowLanes;
-    for (int i = 0; i < kCount; ++i)
-      for (int d = 0; d < kWidth; ++d) sum[i][d] = hn::LoadU(kRow, sums + i * w.padded + d * kRowLanes);
-    for (int64_t p = begin; p < end; ++p) {
-      const float* values = w.values + p * w.padded + at * kRowLanes;
-      for (int i = 0; i < kCount; ++i) {
-        const RowVec weight = set(w.logits[(first + i) * kTile + p]);
-        for (int d = 0; d < kWidth; ++d) sum[i][d] = hn::MulAdd(weight, hn::LoadU(kRow, values + d * kRowLanes), sum[i][d]);
-      }
+// sums += exponentials x values, positions [begin, end), for kCount queries from `first` and kWidth vectors from `at`; the
+// tile's values are f32.
+template <int kCount, int kWidth>
+HWY_INLINE void shared_values(const Work& w, int64_t first, int64_t begin, int64_t end, int64_t at) {
+  if (begin >= end) return;
+  RowVec sum[kCount][kWidth];
+  float* sums = w.sums + first * w.padded + at * kRowLanes;
+  for (int i = 0; i < kCount; ++i)
+    for (int d = 0; d < kWidth; ++d) sum[i][d] = hn::LoadU(kRow, sums + i * w.padded + d * kRowLanes);
+  for (int64_t p = begin; p < end; ++p) {
+    const float* values = w.values + p * w.padded + at * kRowLanes;
+    for (int i = 0; i < kCount; ++i) {
+      const RowVec weight = set(w.logits[(first + i) * kTile + p]);
+      for (int d = 0; d < kWidth; ++d) sum[i][d] = hn::MulAdd(weight, hn::LoadU(kRow, values + d * kRowLanes), sum[i][d]);
     }
-    for (int i = 0; i < kCount; ++i)
-      for (int d = 0; d < kWidth; ++d) hn::StoreU(sum[i][d], kRow, sums + i * w.padded + d * kRowLanes);
-  };
-  int64_t at = 0;
-  for (; at + kVecs <= vecs; at += kVecs) columns(at, Width<kVecs>{});
-  for (; at < vecs; ++at) columns(at, Width<1>{});
+  }
+  for (int i = 0; i < kCount; ++i)
+    for (int d = 0; d < kWidth; ++d) hn::StoreU(sum[i][d], kRow, sums + i * w.padded + d * kRowLanes);
 }
 
 // The same for one query, from the cache.
@@ -281,8 +277,8 @@ void direct_values(const Work& w, int64_t query, int64_t tile, int64_t begin, in
 }
 
 // A group of queries: what all see together, before and after it each alone, so that masked values are never touched.
-template <int kCount>
-void group_values(const Work& w, int64_t first, int64_t tile) {
+template <int kCount, int kWidth>
+HWY_INLINE void group_values(const Work& w, int64_t first, int64_t tile, int64_t at) {
   int64_t begin = 0, end = kTile;
   for (int i = 0; i < kCount; ++i) {
     begin = greatest(begin, w.first(first + i, tile));
@@ -290,10 +286,18 @@ void group_values(const Work& w, int64_t first, int64_t tile) {
   }
   const bool any = begin < end;
   for (int i = 0; i < kCount; ++i)
-    shared_values<1>(w, first + i, w.first(first + i, tile), any ? begin : w.last(first + i, tile));
+    shared_values<1, kWidth>(w, first + i, w.first(first + i, tile), any ? begin : w.last(first + i, tile), at);
   if (!any) return;
-  shared_values<kCount>(w, first, begin, end);
-  for (int i = 0; i < kCount; ++i) shared_values<1>(w, first + i, end, w.last(first + i, tile));
+  shared_values<kCount, kWidth>(w, first, begin, end, at);
+  for (int i = 0; i < kCount; ++i) shared_values<1, kWidth>(w, first + i, end, w.last(first + i, tile), at);
+}
+
+// Columns outside, queries inside: some columns of the values stay in the L1 cache, all of them beside the sums would not.
+template <int kWidth>
+void tile_values(const Work& w, int64_t tile, int64_t at) {
+  int64_t i = 0;
+  for (; i + kGroup <= w.queries; i += kGroup) group_values<kGroup, kWidth>(w, i, tile, at);
+  for (; i < w.queries; ++i) group_values<1, kWidth>(w, i, tile, at);
 }
 
 void shared_tile(const Work& w, int64_t tile) {
@@ -301,12 +305,16 @@ void shared_tile(const Work& w, int64_t tile) {
   pack_keys(w, tile, begin, end);
   unpack_values(w, tile, begin, end);
   int64_t i = 0;
+  for (; i + kDotGroup <= w.queries; i += kDotGroup) shared_dots<kDotGroup>(w, i);
   for (; i + kGroup <= w.queries; i += kGroup) shared_dots<kGroup>(w, i);
   for (; i < w.queries; ++i) shared_dots<1>(w, i);
   for (i = 0; i < w.queries; ++i)
     if (w.first(i, tile) < w.last(i, tile)) soften(w, i, w.first(i, tile), w.last(i, tile));
-  for (i = 0; i + kGroup <= w.queries; i += kGroup) group_values<kGroup>(w, i, tile);
-  for (; i < w.queries; ++i) group_values<1>(w, i, tile);
+  int64_t at = 0;
+  for (const int64_t vecs = w.padded / kRowLanes; at < vecs;) {
+    if (at + kValueVecs <= vecs) tile_values<kValueVecs>(w, tile, at), at += kValueVecs;
+    else tile_values<1>(w, tile, at), ++at;
+  }
 }
 
 void direct_tile(const Work& w, int64_t tile) {
