@@ -154,7 +154,7 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
           matmul.gemv(weight, task * kPanelRows, kPanelRows, x.data(), prepared.data(), y, panel, nullptr);
         return;
       }
-      const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tiles, panel);
+      const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tokens, panel);
       for (int64_t t = 0; t < tiles; ++t) {
         matmul.gemm(weight, unpacked, packed.data() + static_cast<size_t>(t) * tile_bytes,
                     std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens), y,

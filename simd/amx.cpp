@@ -1,6 +1,6 @@
 // The level of avx512_vnni with AMX under the int8 GEMMs: the tile unit sums the products of a block for 16 weight rows
 // and up to 12 tokens at once, what is left for the vectors are the scales. A block's sum is an exact integer, so the
-// bits are those of the other levels. Panels hold signed codes here.
+// bits are those of the other levels. Few tokens are faster without it.
 #include <immintrin.h>
 
 #include "simd/int8_gemm-inl.h"
@@ -136,12 +136,12 @@ void gemm(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t token
 template <class T>
 void set_rows(Kernels& table, DType type) {
   Int8Kernels& kernels = table.int8[static_cast<int>(type)];
-  kernels.unpack = unpack_int8<Signed<T>>;
-  kernels.gemm = gemm<Signed<T>>;
+  kernels.unpack_signed = unpack_int8<Signed<T>>;
+  kernels.gemm_signed = gemm<Signed<T>>;
 }
 template <class P>
 void set_panels(Kernels& table) {
-  table.panels[static_cast<int>(P::kType)].unpack = panel_unpack<SignedPanels<P>>;
+  table.panels[static_cast<int>(P::kType)].unpack_signed = panel_unpack<SignedPanels<P>>;
 }
 
 }  // namespace

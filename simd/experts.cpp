@@ -222,8 +222,8 @@ class ExpertsKernel final : public Kernel {
       const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at);
       const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
       Panel gate_at{};
-      if (expert.gate) gate_at = matmul_.unpack(expert.gate, at, rows, tiles, gate_panel);
-      const Panel up_at = matmul_.unpack(expert.up, at, rows, tiles, up_panel);
+      if (expert.gate) gate_at = matmul_.unpack(expert.gate, at, rows, group.count, gate_panel);
+      const Panel up_at = matmul_.unpack(expert.up, at, rows, group.count, up_panel);
       float gate[kTileTokens * kPanelRows], up[kTileTokens * kPanelRows];
       const bool more = at + kPanelRows < hidden_;
       const Expert& after = more ? expert : next_expert(step, group_index);
@@ -317,7 +317,7 @@ class ExpertsKernel final : public Kernel {
       const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
       for (int64_t at = first; at < first + count; at += kPanelRows) {
         const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at);
-        const Panel unpacked = matmul_.unpack(expert.down, at, columns, tiles, panel);
+        const Panel unpacked = matmul_.unpack(expert.down, at, columns, group.count, panel);
         const Soon soon = at + kPanelRows < first + count ? Matmul::panel_at(expert.down, at + kPanelRows)
                           : g + 1 < step.group_count
                               ? Matmul::panel_at(next_expert(step, g).down, first)

@@ -130,7 +130,7 @@ void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t 
 
 template <class T>
 constexpr Int8Kernels int8_kernels() {
-  return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>};
+  return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>, nullptr, nullptr};
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL

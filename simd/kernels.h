@@ -19,6 +19,7 @@ namespace moiety::simd {
 
 using moiety::kPanelRows;               // weight rows that a GEMM works on together
 inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
+inline constexpr int kUnitTokens = 9;   // from here on a matrix unit pays
 
 // One row quantised to int8, a scale for each block of 32: x[k] ~ scale * code. Padded with zeros to whole groups of 8
 // blocks, P of them; in a group lie first the first 16 codes of each block, then the last 16 (int8_place).
@@ -68,6 +69,9 @@ struct Int8Kernels {
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   // y[t][r] for t < tokens <= kTileTokens.
   void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none.
+  void (*unpack_signed)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
+  void (*gemm_signed)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };
 
 // Weights in panels (core/panels.h). The bits are those of the same weights in rows.
@@ -75,6 +79,7 @@ struct PanelKernels {
   // As Int8Kernels::gemv; `panels` is where the panel of row 0 begins.
   void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x, float* y, const uint8_t* next) noexcept;
   void (*unpack)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;
+  void (*unpack_signed)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;  // or null
   // As Int8Kernels::gemm, without unpacking: for one tile.
   void (*gemm)(const uint8_t* panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
 };

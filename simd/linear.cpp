@@ -95,7 +95,7 @@ class LinearKernel final : public Kernel {
     const auto task = [&](int64_t index, int worker) {
       std::byte* panel = panels + static_cast<size_t>(worker) * panel_bytes;
       const int64_t first = index * kPanelRows, count = std::min<int64_t>(kPanelRows, outputs - first);
-      const Panel unpacked = matmul_.unpack(weight_, first, count, tile_count, panel);
+      const Panel unpacked = matmul_.unpack(weight_, first, count, rows, panel);
       float y[kTileTokens * kPanelRows];
       for (int64_t tile = 0; tile < tile_count; ++tile) {
         const int64_t tokens = std::min<int64_t>(kTileTokens, rows - tile * kTileTokens);

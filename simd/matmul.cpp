@@ -137,26 +137,30 @@ size_t Matmul::panel_bytes(const Tensor& weight) const {
   return 0;
 }
 
-Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tiles, std::byte* panel) const noexcept {
+Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tokens, std::byte* panel) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
   switch (form(weight.dtype)) {
     case Form::kInt8:
       if (reads_panels(weight)) {
-        if (tiles <= 1) return {weight.row(row), false};
-        panels(weight.dtype).unpack(at, k, int8_panel(panel, k));
+        const PanelKernels& own = panels(weight.dtype);
+        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn};
+        (own.unpack_signed ? own.unpack_signed : own.unpack)(at, k, int8_panel(panel, k));
+        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked};
       } else {
-        kernels_->int8[static_cast<int>(weight.dtype)].unpack(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+        const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
+        const bool unit = own.unpack_signed && tokens >= kUnitTokens;
+        (unit ? own.unpack_signed : own.unpack)(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+        return {panel, unit ? Panel::kSigned : Panel::kUnpacked};
       }
-      break;
     case Form::kBf16:
-      if (reads_panels(weight)) return {weight.row(row), true};  // they are the same
+      if (reads_panels(weight)) return {weight.row(row), Panel::kUnpacked};  // they are the same
       kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
       break;
     case Form::kF32:
       if (reads_panels(weight)) {
         const FloatPanelKernels& kernels = float_panels(*kernels_, weight.dtype);
-        if (tiles <= 1 && kernels.gemm) return {weight.row(row), false};
+        if (tokens <= kTileTokens && kernels.gemm) return {weight.row(row), Panel::kOwn};
         kernels.unpack(at, k, reinterpret_cast<float*>(panel));
       } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
@@ -167,7 +171,7 @@ Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t ti
                              reinterpret_cast<float*>(panel));
       }
   }
-  return {panel, true};
+  return {panel, Panel::kUnpacked};
 }
 
 void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
@@ -176,11 +180,12 @@ void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int6
   switch (form(weight.dtype)) {
     case Form::kInt8: {  // the views are shared with the writers, hence the casts
       const Int8Tile acts = int8_tile(const_cast<std::byte*>(tile), k);
-      if (panel.unpacked)
-        kernels_->int8[static_cast<int>(weight.dtype)].gemm(int8_panel(const_cast<std::byte*>(panel.at), k), acts, k,
-                                                            tokens, y, soon);
-      else
+      const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
+      if (panel.kind == Panel::kOwn)
         panels(weight.dtype).gemm(bytes(panel.at), acts, k, tokens, y, soon);
+      else
+        (panel.kind == Panel::kSigned ? own.gemm_signed : own.gemm)(int8_panel(const_cast<std::byte*>(panel.at), k), acts,
+                                                                    k, tokens, y, soon);
       break;
     }
     case Form::kBf16:
@@ -188,7 +193,7 @@ void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int6
                               tokens, y, soon);
       break;
     case Form::kF32:
-      if (panel.unpacked)
+      if (panel.kind != Panel::kOwn)
         kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y,
                            soon);
       else

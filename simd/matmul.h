@@ -17,7 +17,7 @@ inline constexpr int kForms = 3;
 // What gemm() reads: a panel that unpack() wrote, or one that the weight has.
 struct Panel {
   const std::byte* at;
-  bool unpacked;
+  enum Kind : uint8_t { kOwn, kUnpacked, kSigned } kind;
 };
 
 // Matmul::gemm_rows() as it was measured; 0: it was not.
@@ -58,9 +58,9 @@ class Matmul {
             std::byte* tile) const noexcept;
 
   // Rows [row, row + rows) of a weight for gemm(), rows <= kPanelRows, row a multiple of it, unpacked to `panel` unless
-  // the weight has panels and `tiles`, the tiles that it will be multiplied with, are too few to pay for that.
+  // the weight has panels and `tokens`, which it will be multiplied with, are too few to pay for that.
   size_t panel_bytes(const Tensor& weight) const;
-  Panel unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tiles, std::byte* panel) const noexcept;
+  Panel unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tokens, std::byte* panel) const noexcept;
   // y[tokens][kPanelRows]
   void gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
             Soon soon) const noexcept;

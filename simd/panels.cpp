@@ -6,7 +6,7 @@ namespace moiety::simd::MOIETY_LEVEL {
 
 void fill_panels(Kernels& table) noexcept {
   const auto set = [&]<class P>(P) {
-    table.panels[static_cast<int>(P::kType)] = {panel_gemv<P>, panel_unpack<P>, panel_gemm<P>};
+    table.panels[static_cast<int>(P::kType)] = {panel_gemv<P>, panel_unpack<P>, nullptr, panel_gemm<P>};
   };
   set(PanelsQ8_0());
   set(PanelsQ4_0());

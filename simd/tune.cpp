@@ -125,7 +125,7 @@ class Tuner::Run {
     const auto start = Clock::now();
     float y[kTileTokens * kPanelRows];
     for (int64_t row = 0; row < weight.rows(); row += kPanelRows) {
-      const Panel panel = matmul_.unpack(weight, row, kPanelRows, 1, panel_.data());
+      const Panel panel = matmul_.unpack(weight, row, kPanelRows, tokens_, panel_.data());
       matmul_.gemm(weight, panel, tile_.data(), tokens_, y, Matmul::panel_at(weight, row + kPanelRows));
     }
     return seconds_since(start) + pack_seconds_ * static_cast<double>(weight.rows()) / kMatrixRows;

@@ -152,6 +152,13 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
               CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &got, 4) == 0);
             }
           }
+          if (!int8.unpack_signed) return;
+          std::vector<float> with_unit(kTileTokens * kPanelRows, kPoison);
+          int8.unpack_signed(bytes.data() + 1, row_bytes, rows, k, panel);
+          int8.gemm_signed(panel, tile, k, tokens, with_unit.data(), {});
+          for (int64_t t = 0; t < tokens; ++t)
+            CHECK(std::memcmp(&with_unit[static_cast<size_t>(t * kPanelRows)], &gemm[static_cast<size_t>(t * kPanelRows)],
+                              static_cast<size_t>(rows) * 4) == 0);
         });
       }
     }

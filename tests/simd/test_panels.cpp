@@ -66,7 +66,7 @@ std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const st
   for (int64_t r = 0; r < n; r += kPanelRows) {
     const int64_t count = std::min(kPanelRows, n - r);
     float out[kTileTokens * kPanelRows];
-    matmul.gemm(weight, matmul.unpack(weight, r, count, tiles, scratch.data()), tile.data(), tokens, out, {});
+    matmul.gemm(weight, matmul.unpack(weight, r, count, tiles * simd::kTileTokens, scratch.data()), tile.data(), tokens, out, {});
     for (int64_t t = 0; t < tokens; ++t) std::copy_n(out + t * kPanelRows, count, &y[static_cast<size_t>(t * n + r)]);
   }
   return y;
