@@ -250,6 +250,7 @@ static void tune(const char* path, const char* tmp) {
   moiety_error error;
   char file_path[4096], text[65536];
   snprintf(file_path, sizeof file_path, "%s/tune.json", tmp);
+  remove(file_path); /* of a program before */
   for (int run = 0; run < 3; ++run) {
     moiety_model_params params = params_of();
     int warnings = 0;
