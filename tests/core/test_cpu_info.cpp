@@ -1,9 +1,4 @@
-#include <doctest/doctest.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <fstream>
-#include <string>
+#include "system_tree.h"
 
 #include "core/cpu_info.h"
 
@@ -12,24 +7,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A tree that stands for "/"; eight CPUs, two threads a core.
-struct Root {
+// Eight CPUs, two threads a core.
+struct Root : test::SystemTree {
   Root() {
-    char folder[] = "/tmp/moiety-test-XXXXXX";
-    REQUIRE(mkdtemp(folder) != nullptr);
-    path = folder;
-    for (int i = 0; i < 8; ++i) {
-      const std::string topology = "sys/devices/system/cpu/cpu" + std::to_string(i) + "/topology/";
-      put(topology + "physical_package_id", std::to_string(i / 4));
-      put(topology + "core_id", std::to_string(i % 4 / 2));
-    }
+    for (int i = 0; i < 8; ++i) cpu(i, i / 4, i % 4 / 2);
   }
-  ~Root() { fs::remove_all(path); }
-  void put(const std::string& name, const std::string& text) const {
-    fs::create_directories((path / name).parent_path());
-    std::ofstream(path / name) << text << '\n';
-  }
-  fs::path path;
 };
 
 const std::vector<int> kAll{0, 1, 2, 3, 4, 5, 6, 7};

@@ -1,6 +1,5 @@
 // Topologies read from trees that stand for sysfs, and the places that workers get there.
-#include <doctest/doctest.h>
-#include <unistd.h>
+#include "system_tree.h"
 
 #include <algorithm>
 #include <atomic>
@@ -19,37 +18,21 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Root {
-  Root() {
-    char folder[] = "/tmp/moiety-test-XXXXXX";
-    REQUIRE(mkdtemp(folder) != nullptr);
-    path = folder;
-  }
-  ~Root() { fs::remove_all(path); }
-  void put(const std::string& name, const std::string& text) const {
-    const fs::path file = path / "sys/devices" / name;
-    fs::create_directories(file.parent_path());
-    std::ofstream(file) << text << '\n';
-  }
-  void cpu(int id, int package, int core) const {
-    const std::string topology = "system/cpu/cpu" + std::to_string(id) + "/topology/";
-    put(topology + "physical_package_id", std::to_string(package));
-    put(topology + "core_id", std::to_string(core));
-  }
-  void node(int id, const std::string& cpus) const { put("system/node/node" + std::to_string(id) + "/cpulist", cpus); }
-  fs::path path;
+struct Root : test::SystemTree {
+  void device(const std::string& name, const std::string& text) const { put("sys/devices/" + name, text); }
+  void node(int id, const std::string& cpus) const { device("system/node/node" + std::to_string(id) + "/cpulist", cpus); }
 };
 
 // Two nodes of four cores each, one thread a core.
 void two_nodes(const Root& root) {
-  root.put("system/node/online", "0-1");
+  root.device("system/node/online", "0-1");
   root.node(0, "0-3"), root.node(1, "4-7");
   for (int i = 0; i < 8; ++i) root.cpu(i, i / 4, i % 4);
 }
 
 // Two fast cores of two threads (0-3), four slow ones (4-7), one node.
 void hybrid_cores(const Root& root) {
-  root.put("system/node/online", "0");
+  root.device("system/node/online", "0");
   root.node(0, "0-7");
   for (int i = 0; i < 4; ++i) root.cpu(i, 0, i / 2);
   for (int i = 4; i < 8; ++i) root.cpu(i, 0, 4 + i);
@@ -77,7 +60,7 @@ using Cpus = std::vector<int>;
 
 TEST_CASE("one node of equal cores: nobody is bound, whatever the number of workers") {
   const Root root;
-  root.put("system/node/online", "0");
+  root.device("system/node/online", "0");
   root.node(0, "0-7");
   for (int i = 0; i < 8; ++i) root.cpu(i, 0, i / 2);
   const Topology topology = read_topology(root.path, first(8));
@@ -119,14 +102,14 @@ TEST_CASE("an affinity mask: nodes without an allowed CPU do not count, others b
   CHECK_FALSE(bound(seat_workers(one, 3)));
   const Topology uneven = read_topology(root.path, {3, 4, 5, 6});
   CHECK(nodes(seat_workers(uneven, 4)) == Cpus{0, 1, 1, 1});
-  root.put("system/node/online", "0-2");  // a node that has memory alone
+  root.device("system/node/online", "0-2");  // a node that has memory alone
   root.node(2, "");
   CHECK(read_topology(root.path, first(8)).nodes() == 2);
 }
 
 TEST_CASE("two nodes with hyperthreads: every core before any core's second thread") {
   const Root root;
-  root.put("system/node/online", "0-1");
+  root.device("system/node/online", "0-1");
   root.node(0, "0-1,4-5"), root.node(1, "2-3,6-7");
   for (int i = 0; i < 8; ++i) root.cpu(i, i % 4 / 2, i % 4);
   const Topology topology = read_topology(root.path, first(8));
@@ -141,9 +124,9 @@ TEST_CASE("cores of two kinds: fast cores, then slow ones, then the second threa
   const Root root;
   hybrid_cores(root);
   CHECK_FALSE(read_topology(root.path, first(8)).hybrid());  // the kernel has not told
-  SUBCASE("Intel's list") { root.put("cpu_atom/cpus", "4-7"); }
+  SUBCASE("Intel's list") { root.device("cpu_atom/cpus", "4-7"); }
   SUBCASE("ARM's capacities") {
-    for (int i = 0; i < 8; ++i) root.put("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", i < 4 ? "1024" : "430");
+    for (int i = 0; i < 8; ++i) root.device("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", i < 4 ? "1024" : "430");
   }
   const Topology topology = read_topology(root.path, first(8));
   CHECK(topology.hybrid());
@@ -158,13 +141,9 @@ TEST_CASE("cores of two kinds: fast cores, then slow ones, then the second threa
 TEST_CASE("a quota below the CPUs: as many workers as it allows, on the best of them") {
   const Root root;
   hybrid_cores(root);
-  root.put("cpu_atom/cpus", "4-7");
-  const auto put = [&](const std::string& name, const std::string& text) {
-    fs::create_directories((root.path / name).parent_path());
-    std::ofstream(root.path / name) << text << '\n';
-  };
-  put("proc/self/cgroup", "0::/");
-  put("sys/fs/cgroup/cpu.max", "250000 100000");
+  root.device("cpu_atom/cpus", "4-7");
+  root.put("proc/self/cgroup", "0::/");
+  root.put("sys/fs/cgroup/cpu.max", "250000 100000");
   const int workers = cpu_limits(root.path, first(8)).threads();
   CHECK(workers == 3);
   CHECK(seat_workers(read_topology(root.path, first(8)), workers)[2].cpus == Cpus{0, 2, 4});
@@ -172,7 +151,7 @@ TEST_CASE("a quota below the CPUs: as many workers as it allows, on the best of 
 
 TEST_CASE("capacities that differ by little are of one kind of core") {
   const Root root;
-  for (int i = 0; i < 4; ++i) root.put("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", i < 2 ? "1024" : "990");
+  for (int i = 0; i < 4; ++i) root.device("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", i < 2 ? "1024" : "990");
   CHECK_FALSE(read_topology(root.path, first(4)).hybrid());
 }
 
@@ -187,14 +166,14 @@ TEST_CASE("missing files and nonsense: one node of equal cores") {
   CHECK_FALSE(plain());
   for (const char* text : {"", "x", "0-", "-1", "1-0", "0,,1", "0 1", "0-99999999999", "99999999", "0-1x"}) {
     CAPTURE(text);
-    root.put("system/node/online", text);
+    root.device("system/node/online", text);
     CHECK(plain());
   }
-  root.put("system/node/online", "0-1");
+  root.device("system/node/online", "0-1");
   CHECK_FALSE(plain());
   fs::remove(root.path / "sys/devices/system/node/node0/cpulist");  // its CPUs count as node 0's all the same
   CHECK(nodes(seat_workers(read_topology(root.path, first(8)), 8)) == Cpus{0, 0, 0, 0, 1, 1, 1, 1});
-  root.put("system/node/node1/cpulist", "4-7,");
+  root.device("system/node/node1/cpulist", "4-7,");
   CHECK(read_topology(root.path, {}).nodes() == 1);
 }
 
