@@ -5,7 +5,8 @@
 
 llama.cpp comes from PyPI (llama-cpp-python): where it is missing it is built for this CPU, in --venv. --no-llama leaves it out.
 Each peer runs in every mode that can help it: weights repacked at load or not, flash attention on or off; the best one in each
-test counts. --peer NAME=PATH adds the llama-bench of another program (it gets -fa, and -rtr where its help names it).
+test counts, one that fails is told and left out. --peer NAME=PATH adds the llama-bench of another program (it gets -fa, and -rtr
+where its help names it).
 --packed is what `moiety pack` made of the same file: it runs beside, and is told apart.
 """
 import argparse
@@ -74,10 +75,14 @@ def llama(path, threads, prompts, generate, repack, flash):
     return speeds
 
 
+class Failed(Exception):
+    """A program that did not end well."""
+
+
 def output(command):
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
-        sys.exit(f"{' '.join(command)}: exit code {run.returncode}\n{run.stderr[-2000:]}")
+        raise Failed(f"{' '.join(command)}: exit code {run.returncode}\n{run.stderr[-2000:]}".strip())
     return run.stdout
 
 
@@ -146,12 +151,24 @@ def main():
         return
     table = engines(a)
     print(f"{a.t} threads, {a.r} rounds, alternating", file=sys.stderr)
-    runs = {}
+    runs, failed = {}, {}
     for _ in range(a.r):
         for name, run in table.items():
-            runs.setdefault(name, []).append(run())
+            if name in failed:
+                continue
+            try:
+                runs.setdefault(name, []).append(run())
+            except Failed as error:
+                if name == "moiety":
+                    sys.exit(str(error))
+                failed[name] = str(error)
+                runs.pop(name)
+                print(f"  {name}: {error}", file=sys.stderr, flush=True)
+                continue
             print(f"  {name}: " + ", ".join(f"{t} {v:.1f}" for t, v in runs[name][-1].items()), file=sys.stderr, flush=True)
     report(runs, a)
+    for name, error in failed.items():
+        print(f"\n{name} failed and does not count: {error.splitlines()[0].rpartition(': ')[2]}")
 
 
 if __name__ == "__main__":
