@@ -44,8 +44,8 @@ struct SignedPanels : P {
   }
 };
 
-// Two sets of tiles: sums 0 and 1 [token][row], codes of
-// the activations 2 and 3 [token][k], of the weights 4 and 5 [k / 4][row][4].
+// Two sets of tiles: sums 0 and 1 [token][row], codes of the activations 2 and 3 [token][k], of the weights 4 and 5
+// [k / 4][row][4].
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};

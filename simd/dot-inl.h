@@ -1,4 +1,5 @@
-// Integer operations that Highway 1.0.3 does not have: the only raw intrinsics of the project.
+// Integer operations that Highway 1.0.3 does not have, in raw intrinsics; so are bf16 dot products (float-inl.h, float.cpp)
+// and the tile unit (amx.cpp).
 #pragma once
 
 #include "simd/base-inl.h"
