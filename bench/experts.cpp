@@ -46,15 +46,6 @@ double quantile(std::vector<double> values, double share) {
   return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
 }
 
-Buffer huge_pages(size_t bytes) {
-  Buffer buffer(bytes);
-  constexpr size_t kPage = size_t{2} << 20;
-  const auto begin = align_up(reinterpret_cast<uintptr_t>(buffer.data()), kPage);
-  const auto end = reinterpret_cast<uintptr_t>(buffer.data()) + bytes;
-  if (end > begin + kPage) madvise(reinterpret_cast<void*>(begin), (end - begin) / kPage * kPage, MADV_HUGEPAGE);
-  return buffer;
-}
-
 // The weights of the model with the most experts; the others take the first experts of each layer, and all the rest.
 class Pool {
  public:

@@ -21,7 +21,7 @@ using namespace moiety;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, pool = "tbb";
+  std::string model, pool = "team";
   int threads = 0, rows = 1, steps = 32, depth = 0;
 };
 
@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
   CLI::App app("Where the time of a step goes, node by node");
   app.add_option("-m,--model", o.model, "A model")->required();
   app.add_option("-t,--threads", o.threads, "Threads; 0: all");
-  app.add_option("--pool", o.pool, "tbb, openmp, serial")->capture_default_str();
+  app.add_option("--pool", o.pool, "team, tbb, openmp, serial")->capture_default_str();
   app.add_option("-r,--rows", o.rows, "Rows of a step: 1 decodes")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("-n,--steps", o.steps, "Steps to measure")->check(CLI::Range(1, 100000))->capture_default_str();
   app.add_option("-d,--depth", o.depth, "Tokens that are there before")->check(CLI::Range(0, 1 << 20))->capture_default_str();

@@ -77,9 +77,9 @@ struct Weight {
   Buffer memory;
   Tensor tensor;
   Weight(DType type, Layout layout, int64_t rows, int64_t cols)
-      : memory(layout == Layout::kPanels
+      : memory(huge_pages(layout == Layout::kPanels
                    ? static_cast<size_t>(rows / kPanelRows * panel_parts(type, cols).bytes)
-                   : dtype_bytes(type, cols) * static_cast<size_t>(rows)) {
+                   : dtype_bytes(type, cols) * static_cast<size_t>(rows))) {
     if (layout == Layout::kRows) {
       tensor = make_tensor(memory.data(), type, {rows, cols});
       fill(tensor);
@@ -227,7 +227,7 @@ void run_tune(const Options& o) {
 
 void run(const Options& o) {
   if (o.tune) return run_tune(o);
-  auto threads = make_threads("tbb", o.threads);
+  auto threads = make_threads("team", o.threads);
   const CpuInfo cpu = cpu_info();
   const simd::Level& level = simd::choose_level(cpu.features, o.level);
   const simd::Kernels kernels = level.kernels();

@@ -1,5 +1,7 @@
 #include "bench/probes.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -7,7 +9,6 @@
 #include <cstring>
 #include <vector>
 
-#include "core/buffer.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -223,12 +224,21 @@ __attribute__((target("avx2"))) uint64_t read_ahead(const uint64_t* data, size_t
 
 }  // namespace
 
+Buffer huge_pages(size_t bytes) {
+  Buffer buffer(bytes);
+  constexpr size_t kPage = size_t{2} << 20;
+  const auto begin = align_up(reinterpret_cast<uintptr_t>(buffer.data()), kPage);
+  const auto end = reinterpret_cast<uintptr_t>(buffer.data()) + bytes;
+  if (end > begin + kPage) madvise(reinterpret_cast<void*>(begin), (end - begin) / kPage * kPage, MADV_HUGEPAGE);
+  return buffer;
+}
+
 double probe_read(Threads& threads, size_t bytes) {
   std::vector<uint64_t (*)(const uint64_t*, size_t)> ways = {&read_plain};
 #if defined(__x86_64__)
   if (cpu_info().features.avx2) ways = {&read_plain, &read_avx2, &read_ahead};
 #endif
-  const Buffer buffer(bytes);
+  const Buffer buffer = huge_pages(bytes);
   std::memset(buffer.data(), 1, bytes);
   // Windows of 64 pieces walk through the buffer, so that each is cold again when its turn comes.
   constexpr size_t kPiece = size_t{1} << 20;

@@ -12,7 +12,14 @@
 namespace moiety::simd {
 namespace {
 
-constexpr int64_t kChunk = 64;  // outputs of a task: 4 panels
+// Outputs of a task: 4 panels. Of a single token more, as each jump to another place of the weights costs time; each
+// worker still has some tasks.
+constexpr int64_t kChunk = 64, kMostChunk = 512;
+int64_t token_chunk(int64_t outputs, int64_t groups, int workers) {
+  const int64_t most = std::clamp<int64_t>(outputs * groups / (2 * workers), kChunk, kMostChunk);
+  const int64_t pieces = (outputs + most - 1) / most;
+  return (outputs + pieces * kPanelRows - 1) / (pieces * kPanelRows) * kPanelRows;
+}
 
 // One step's groups and where their data lies in the scratch.
 struct Step {
@@ -67,18 +74,22 @@ class ExpertsKernel final : public Kernel {
     lay_out(step, call.scratch, call.inputs[0].tensor.rows(), routing.count(), call.threads->size());
     make_groups(routing, step);
     prepare_inputs(call, step);
-    const int64_t chunks = (hidden_ + kChunk - 1) / kChunk;
+    const bool one = call.inputs[0].tensor.rows() == 1 && step.tile_count == 0;
+    const int64_t chunk = one ? token_chunk(hidden_, step.group_count, call.threads->size()) : kChunk;
+    const int64_t chunks = (hidden_ + chunk - 1) / chunk;
     // On several memory nodes a worker's tasks are the same part of every expert, so that it finds their pages near.
     const bool by_rows = call.threads->nodes() > 1;
     const auto phase1 = [&](int64_t task, int worker) {
       const int64_t group = by_rows ? task % step.group_count : task / chunks;
-      up_chunk(call, step, group, (by_rows ? task / step.group_count : task % chunks) * kChunk, worker);
+      up_chunk(call, step, group, (by_rows ? task / step.group_count : task % chunks) * chunk, chunk, worker);
     };
     call.threads->run(step.group_count * chunks, phase1);
     prepare_hidden(call, step);
     // Weights stream better in longer pieces; those that are unpacked leave no more than a panel in the caches.
     const bool pieces = step.tile_count == 0 || (panels_ && width_ >= 4 * kChunk * call.threads->size());
-    const int64_t columns = pieces ? kChunk : kPanelRows;
+    const int64_t columns = one      ? token_chunk(width_, 1, call.threads->size())
+                            : pieces ? kChunk
+                                     : kPanelRows;
     const auto phase2 = [&](int64_t task, int worker) {
       down_columns(call, step, task * columns, std::min(columns, width_ - task * columns), worker);
     };
@@ -193,22 +204,24 @@ class ExpertsKernel final : public Kernel {
     }
   }
 
-  // hidden[entries of the group][first, first + kChunk) = act(gate x) * up x
-  void up_chunk(const KernelCall& call, const Step& step, int64_t group_index, int64_t first,
+  // hidden[entries of the group][first, first + chunk) = act(gate x) * up x
+  void up_chunk(const KernelCall& call, const Step& step, int64_t group_index, int64_t first, int64_t chunk,
                 int worker) const noexcept {
     const Step::Group& group = step.groups[group_index];
     const Expert& expert = op_.bank->expert(group.expert);
-    const int64_t count = std::min(kChunk, hidden_ - first);
+    const int64_t count = std::min(chunk, hidden_ - first);
     if (group.tile < 0) {
       const Tensor& x = call.inputs[0].tensor;
-      float gate[kChunk], up[kChunk];
+      float gate[kMostChunk], up[kMostChunk];
       std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
       for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
         const int32_t row = call.inputs[1].routing.row[entry];
+        const bool again = entry > group.first;  // the caches have the weights
         const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
           const Form form = matmul_.form(weight.dtype);
           matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
-                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch, next);
+                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch,
+                       again ? weight.row(first) : next);
         };
         if (expert.gate) multiply(expert.gate, gate, expert.up.row(first));
         multiply(expert.up, up, chunk_after(step, group_index, first + count));
@@ -284,15 +297,14 @@ class ExpertsKernel final : public Kernel {
     if (bias.dtype == DType::kBF16) add(2, load_bf16);
   }
 
-  // Columns [first, first + count) of every row's output; count <= kChunk.
+  // Columns [first, first + count) of every row's output; count <= kMostChunk.
   void down_columns(const KernelCall& call, const Step& step, int64_t first, int64_t count, int worker) const noexcept {
     const Tensor& out = call.output.tensor;
     const Routing& routing = call.inputs[1].routing;
     for (int64_t row = 0; call.first && row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-    float y[kTileTokens * kPanelRows];
-    static_assert(kTileTokens * kPanelRows >= kChunk);
+    float y[std::max(kTileTokens * kPanelRows, kMostChunk)];
     const auto combine = [&](const Expert& expert, int32_t entry, int64_t at, int64_t columns, float* values) {
       add_bias(expert.down_bias, at, columns, values);
       float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + at;
@@ -309,7 +321,7 @@ class ExpertsKernel final : public Kernel {
         for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
           matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
                        prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel,
-                       next);
+                       entry > group.first ? expert.down.row(first) : next);
           combine(expert, entry, first, count, y);
         }
         continue;

@@ -22,12 +22,15 @@ void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, co
       for (int p = 0; p < kParts16; ++p) acc[i].v[p] = hn::Zero(d16);
     }
     for (int64_t at = 0; at < whole; at += 16) {
-      ahead.fetch(kRows * 16 * L::kBytes);
       for (int p = 0; p < kParts16; ++p) {
         const int64_t part = at + p * static_cast<int64_t>(kStep);
         const V16 xs = hn::LoadU(d16, x + part);
-        for (int i = 0; i < kRows; ++i) acc[i].v[p] = hn::MulAdd(L::load(row[i] + part * L::kBytes), xs, acc[i].v[p]);
+        for (int i = 0; i < kRows; ++i) {
+          ahead.fetch<static_cast<int64_t>(kStep) * L::kBytes>();
+          acc[i].v[p] = hn::MulAdd(L::load(row[i] + part * L::kBytes), xs, acc[i].v[p]);
+        }
       }
+      ahead.turn();
     }
     for (int i = 0; i < kRows && r + i < rows; ++i) {
       if (tail) {
@@ -151,9 +154,12 @@ void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
       acc[i] = _mm512_setzero_ps();
     }
     for (int64_t at = 0; at < whole; at += 32) {
-      ahead.fetch(kRows * 64);
       const __m512i xs = _mm512_loadu_si512(x + at);
-      for (int i = 0; i < kRows; ++i) acc[i] = dot2(acc[i], _mm512_loadu_si512(row[i] + at * 2), xs);
+      for (int i = 0; i < kRows; ++i) {
+        ahead.fetch<64>();
+        acc[i] = dot2(acc[i], _mm512_loadu_si512(row[i] + at * 2), xs);
+      }
+      ahead.turn();
     }
     if (tail_mask) {
       const __m512i xs = _mm512_maskz_loadu_epi16(tail_mask, x + whole);

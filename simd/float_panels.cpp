@@ -50,9 +50,12 @@ HWY_INLINE void sum_in_lanes(int64_t count, float* y, Ahead& ahead, const Add& a
       }
       const int64_t whole = count / 16;  // steps that every lane has
       for (int64_t step = 0; step < whole; ++step) {
-        if (r0 == 0) ahead.fetch(Add::kStepBytes);
 #pragma GCC unroll 4
-        for (int i = 0; i < kAtOnce; ++i) acc[i] = add(lane[i], step, r0, acc[i]);
+        for (int i = 0; i < kAtOnce; ++i) {
+          if (r0 == 0) ahead.fetch<Add::kBytes>();
+          acc[i] = add(lane[i], step, r0, acc[i]);
+        }
+        ahead.turn();
       }
       for (int i = 0; i < kAtOnce; ++i) {
         if (16 * whole + lane[i] < count) acc[i] = add(lane[i], whole, r0, acc[i]);
@@ -70,7 +73,7 @@ HWY_INLINE void sum_in_lanes(int64_t count, float* y, Ahead& ahead, const Add& a
 template <class Panel>
 struct AddColumn {
   static constexpr int kAtOnce = 2;
-  static constexpr size_t kStepBytes = kAtOnce * kPanelRows * 2;  // of the panel, in a step
+  static constexpr int64_t kBytes = kPanelRows * 2;  // of an item
   const Panel& panel;
   const float* x;
   HWY_INLINE V16 operator()(int64_t lane, int64_t step, int64_t r0, V16 acc) const {
@@ -124,7 +127,7 @@ void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens
 #if defined(__AVX512BF16__)
 struct AddPair {
   static constexpr int kAtOnce = 2;
-  static constexpr size_t kStepBytes = kAtOnce * kPanelRows * 4;
+  static constexpr int64_t kBytes = kPanelRows * 4;  // of an item
   const uint8_t* panel;
   const LaneStarts16& starts;
   const uint16_t* x;

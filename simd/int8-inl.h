@@ -100,13 +100,18 @@ HWY_INLINE V pack_quads(const V rows[4]) {
 template <class T>
 inline constexpr bool kPacked = kHasPack&& T::kMost * 127 * (T::kGroup16 ? 8 : 16) <= 32767;
 
+template <class T>
+inline constexpr int64_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);  // of a row
+
 // The dot products of a slice for 4 rows: [block][row], of the codes times the sub-scales if the type has any.
 template <class T>
-MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice) {
+MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice,
+                    Ahead& ahead) {
   const auto first = x.half(0, slice), last = x.half(1, slice);
   VQ sums[4], last_sums[4];
 #pragma GCC unroll 4
   for (int r = 0; r < 4; ++r) {
+    ahead.fetch<kGroupBytes<T> / kSlices>();
     const Halves w = T::codes(rows[r], slice);
     sums[r] = dot4<T::kSmall>(di16, x.seed(0, slice), w.first, first);
     if constexpr (T::kGroup16) {
@@ -129,13 +134,13 @@ MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const 
 
 // Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
 template <class T>
-MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc) {
+MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc, Ahead& ahead) {
   GroupScales s;
   T::scales(rows, s);
   const typename T::Row row[4] = {T::row(rows.at[0]), T::row(rows.at[1]), T::row(rows.at[2]), T::row(rows.at[3])};
 #pragma GCC unroll 8
   for (int i = 0; i < kSlices; ++i) {
-    acc[i] = hn::MulAdd(hn::ConvertTo(d16, dots<T>(row, x, s, i)), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
+    acc[i] = hn::MulAdd(hn::ConvertTo(d16, dots<T>(row, x, s, i, ahead)), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
     if constexpr (T::kMin && T::kGroup16) {
       const VQ m = dot2(di16, s.sub_mins[i], x.sums[i]);
       acc[i] = hn::NegMulAdd(hn::Mul(s.wm[i], x.scales[i]), hn::ConvertTo(d16, m), acc[i]);
@@ -179,7 +184,7 @@ HWY_INLINE QuadRows quad_rows(const uint8_t* weights, int64_t row_bytes, int64_t
   for (int i = 0; i < 4; ++i) quad.at[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
   return quad;
 }
-HWY_INLINE void advance(QuadRows& quad, size_t bytes) {
+HWY_INLINE void advance(QuadRows& quad, int64_t bytes) {
   for (const uint8_t*& at : quad.at) at += bytes;
 }
 
@@ -188,7 +193,6 @@ inline constexpr int kQuads = kAcross == 4 ? 4 : 1;  // quads that share the act
 template <class T>
 void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept {
-  constexpr size_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);
   const int64_t blocks = k / 32, groups = blocks / 8;
   const int32_t* last = x.sums + (blocks + 7) / 8 * 8;
   Ahead ahead(weights, rows * row_bytes, next);
@@ -202,16 +206,16 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
     for (int64_t g = 0; g < groups; ++g) {
       const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
       for (int q = 0; q < kQuads; ++q) {
-        ahead.fetch(4 * kGroupBytes);
-        add_group<T>(quad[q], acts, acc[q]);
-        advance(quad[q], kGroupBytes);
+        add_group<T>(quad[q], acts, acc[q], ahead);
+        ahead.turn();
+        advance(quad[q], kGroupBytes<T>);
       }
     }
     if constexpr (T::kBlocks == 1) {
       if (blocks % 8) {
         const int64_t g = groups;
         const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
-        for (int q = 0; q < kQuads; ++q) add_group<T>(TailGroup<T>(quad[q], blocks).rows, acts, acc[q]);
+        for (int q = 0; q < kQuads; ++q) add_group<T>(TailGroup<T>(quad[q], blocks).rows, acts, acc[q], ahead);
       }
     }
     for (int q = 0; q < kQuads && r + 4 * q < rows; ++q) {
@@ -310,14 +314,13 @@ MOIETY_STEP void unpack_group(const QuadRows* quads, const int64_t* position, co
 
 template <class T>
 void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept {
-  constexpr size_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);
   const int64_t blocks = k / 32;
   QuadRows quads[kPanelRows / 4];
   for (int q = 0; q < kPanelRows / 4; ++q) quads[q] = quad_rows(weights, row_bytes, rows, 4 * q);
   LaneStarts place(blocks);
   for (int64_t g = 0; g < blocks / 8; ++g) {
     unpack_group<T>(quads, place.start, panel);
-    for (QuadRows& quad : quads) advance(quad, kGroupBytes);
+    for (QuadRows& quad : quads) advance(quad, kGroupBytes<T>);
     for (int64_t& at : place.start) ++at;
   }
   if constexpr (T::kBlocks == 1) {

@@ -62,7 +62,7 @@ struct Soon {
 
 struct Int8Kernels {
   // y[r] = dot(row r of the weights, x) for r < rows. next: what the caller reads afterwards, to be prefetched; null:
-  // what lies behind the rows.
+  // what lies behind the rows; `weights`: nothing is, as the caches have them.
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept;
   // rows <= kPanelRows; the outputs of absent rows are unspecified.

@@ -65,7 +65,7 @@ class LinearKernel final : public Kernel {
         float* y = reinterpret_cast<float*>(call.output.tensor.row(row)) + first;
         matmul_.gemv(weight_, first, count, reinterpret_cast<const float*>(x.row(row)),
                      prepared + static_cast<size_t>(row) * Matmul::prepared_bytes(form_, weight_.cols()), y,
-                     free + static_cast<size_t>(worker) * panel_bytes, nullptr);
+                     free + static_cast<size_t>(worker) * panel_bytes, row > 0 ? weight_.row(first) : nullptr);
         if (!bias_.empty())
           for (int64_t i = 0; i < count; ++i) y[i] += bias_[static_cast<size_t>(first + i)];
       }

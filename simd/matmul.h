@@ -67,7 +67,8 @@ class Matmul {
   // The panel at a row of a weight.
   static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
-  // y[rows]; of weights in panels row is a multiple of kPanelRows. scratch: panel_bytes() of it. next: what the caller reads afterwards; null: what lies behind the rows.
+  // y[rows]; of weights in panels row is a multiple of kPanelRows. scratch: panel_bytes() of it.
+  // next: as in kernels.h.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
             std::byte* scratch, const std::byte* next) const noexcept;
 

@@ -162,8 +162,9 @@ inline constexpr int64_t kVectorRows = static_cast<int64_t>(hn::MaxLanes(d16));
 // The functions below are inlined into one, and hold no lambda: its captures would keep the sums in memory.
 
 // Adds the products of columns 4 * k4 .. 4 * k4 + 3.
-template <class P, int k4, int kTokens, int kVecs, class Block>
-HWY_INLINE void panel_dword(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs]) {
+template <class P, int k4, int kTokens, int kVecs, class Block, class Fetch>
+HWY_INLINE void panel_dword(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs], Fetch& fetch) {
+  fetch.template dword<k4>();
 #pragma GCC unroll 4
   for (int v = 0; v < kVecs; ++v) {
     const VB weight = P::template codes<k4>(codes + v * kVectorRows * 4);
@@ -172,38 +173,39 @@ HWY_INLINE void panel_dword(const uint8_t* codes, const Block& x, VQ (&sums)[kTo
       sums[t][v] = dot4<P::kSmall>(di16, sums[t][v], weight, hn::BitCast(db, hn::Set(di16, x.dword(k4, t))));
   }
 }
-template <class P, int kFrom, int kTokens, int kVecs, class Block, int... i>
-HWY_INLINE void panel_dwords(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs],
+template <class P, int kFrom, int kTokens, int kVecs, class Block, class Fetch, int... i>
+HWY_INLINE void panel_dwords(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs], Fetch& fetch,
                              std::integer_sequence<int, i...>) {
-  (panel_dword<P, kFrom + i>(codes, x, sums), ...);
+  (panel_dword<P, kFrom + i>(codes, x, sums, fetch), ...);
 }
 // The integer sums of columns [16 half, 16 half + 16), or of all 32 for half 2: kVecs vectors of rows a token.
-template <class P, int half, int kTokens, int kVecs, class Block>
-HWY_INLINE void panel_dots(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs]) {
+template <class P, int half, int kTokens, int kVecs, class Block, class Fetch>
+HWY_INLINE void panel_dots(const uint8_t* codes, const Block& x, VQ (&sums)[kTokens][kVecs], Fetch& fetch) {
 #pragma GCC unroll 12
   for (int t = 0; t < kTokens; ++t) {
     const VQ seed = x.template seed<P::kZero>(half, t);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) sums[t][v] = seed;
   }
-  panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, std::make_integer_sequence < int, half == 2 ? 8 : 4 > ());
+  panel_dwords<P, half == 1 ? 4 : 0>(codes, x, sums, fetch, std::make_integer_sequence < int, half == 2 ? 8 : 4 > ());
 }
 
 // Adds a block to kTokens sums of kVecs vectors of rows, from row r0 on. Sub-scales as in gemm_tokens.
-template <class P, int kTokens, int kVecs, class Block>
-HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16 (&acc)[kTokens][kVecs]) {
+template <class P, int kTokens, int kVecs, class Block, class Fetch>
+HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16 (&acc)[kTokens][kVecs],
+                            Fetch& fetch) {
   VQ sums[kTokens][kVecs];
   V16 values[kTokens][kVecs];
   const uint8_t* codes = w.codes + r0 * 4;
   if constexpr (P::kGroup16) {
-    panel_dots<P, 0>(codes, x, sums);
+    panel_dots<P, 0>(codes, x, sums, fetch);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       const V16 sub = hn::ConvertTo(d16, P::sub(w, 0, r0 + v * kVectorRows));
 #pragma GCC unroll 12
       for (int t = 0; t < kTokens; ++t) values[t][v] = hn::Mul(hn::ConvertTo(d16, sums[t][v]), sub);
     }
-    panel_dots<P, 1>(codes, x, sums);
+    panel_dots<P, 1>(codes, x, sums, fetch);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
       const V16 sub = hn::ConvertTo(d16, P::sub(w, 1, r0 + v * kVectorRows));
@@ -212,7 +214,7 @@ HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16
         values[t][v] = hn::MulAdd(hn::ConvertTo(d16, sums[t][v]), sub, values[t][v]);
     }
   } else {
-    panel_dots<P, 2>(codes, x, sums);
+    panel_dots<P, 2>(codes, x, sums, fetch);
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) {
 #pragma GCC unroll 12
@@ -235,7 +237,8 @@ HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16
 
 HWY_INLINE int64_t lane_at(int index) { return ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2); }
 
-// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch.block(): called once a block.
+// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch.block() is called
+// once a block, fetch.dword<k4>() at the columns 4 * k4.
 template <class P, int kTokens, int kVecs, class Acts, class Fetch>
 HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, int64_t r0, float* y, Fetch& fetch) {
   HWY_ALIGN float stack[4][kTokens][kVecs][kVectorRows];
@@ -252,7 +255,7 @@ HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, 
     w.head = panel + parts.head;
     for (int64_t step = 0; place < end; ++place, ++step) {
       fetch.block();
-      panel_block<P>(w, acts.block(place, lane, step), r0, acc);
+      panel_block<P>(w, acts.block(place, lane, step), r0, acc, fetch);
       w.codes += P::kForm.codes, w.scales += P::kForm.scales, w.head += P::kForm.head;
     }
     for (int64_t done = index; done & 1; done >>= 1) {
@@ -276,11 +279,18 @@ HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, 
 template <class P>
 struct FetchAhead {
   Ahead ahead;
-  HWY_INLINE void block() { ahead.fetch(static_cast<size_t>(P::kForm.codes + P::kForm.scales)); }
+  static constexpr int64_t kBytes = P::kForm.codes + P::kForm.scales;
+  HWY_INLINE void block() { ahead.turn(); }
+  template <int k4>
+  HWY_INLINE void dword() {
+    ahead.template fetch<(k4 + 1) * kBytes / 8 - k4 * kBytes / 8>();
+  }
 };
 struct FetchSoon {
   Spread spread;
   HWY_INLINE void block() { spread.step(); }
+  template <int>
+  HWY_INLINE void dword() {}
 };
 
 template <class P>
