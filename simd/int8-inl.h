@@ -1,6 +1,9 @@
 // GEMV and panel unpacking of a quantised type times int8 activations; the order of additions is in kernels.h.
 #pragma once
 
+#include <cstddef>
+#include <new>
+
 #include "simd/dot-inl.h"
 #include "simd/turned-inl.h"
 
@@ -188,42 +191,53 @@ HWY_INLINE void advance(QuadRows& quad, int64_t bytes) {
   for (const uint8_t*& at : quad.at) at += bytes;
 }
 
-inline constexpr int kQuads = kAcross == 4 ? 4 : 1;  // quads that share the activations: what the registers hold
+// The groups of a row of activations. The first ones are made once for all rows of the weights; a longer row's others
+// each time.
+template <class T>
+class RowGroups {
+ public:
+  RowGroups(const Int8Row& x, int64_t blocks) : x_(x), last_(x.sums + (blocks + 7) / 8 * 8) {
+    for (int64_t g = 0; g < kStored && 8 * g < blocks; ++g) make(g, groups_[g]);
+  }
+  HWY_INLINE const GroupActs<T>& at(int64_t g) {
+    if (g < kStored) return *reinterpret_cast<const GroupActs<T>*>(groups_[g]);
+    return make(g, other_);
+  }
 
+ private:
+  static constexpr int64_t kStored = 32;  // 8192 activations
+  using Memory = std::byte[sizeof(GroupActs<T>)];
+  HWY_INLINE const GroupActs<T>& make(int64_t g, Memory& memory) const {
+    return *new (memory) GroupActs<T>(x_.codes + 256 * g, x_.scales + 8 * g, x_.sums + 8 * g, last_ + 8 * g);
+  }
+  const Int8Row& x_;
+  const int32_t* last_;
+  alignas(64) Memory groups_[kStored];
+  alignas(64) Memory other_;
+};
+
+// Four rows at a time: the more are read side by side, the slower memory streams.
 template <class T>
 void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept {
   const int64_t blocks = k / 32, groups = blocks / 8;
-  const int32_t* last = x.sums + (blocks + 7) / 8 * 8;
+  RowGroups<T> acts(x, blocks);
   Ahead ahead(weights, rows * row_bytes, next);
-  for (int64_t r = 0; r < rows; r += 4 * kQuads) {
-    QuadRows quad[kQuads];
-    V16 acc[kQuads][kSlices];
-    for (int q = 0; q < kQuads; ++q) {
-      quad[q] = quad_rows(weights, row_bytes, rows, r + 4 * q);
-      for (V16& a : acc[q]) a = hn::Zero(d16);
-    }
+  for (int64_t r = 0; r < rows; r += 4) {
+    QuadRows quad = quad_rows(weights, row_bytes, rows, r);
+    V16 acc[kSlices];
+    for (V16& a : acc) a = hn::Zero(d16);
     for (int64_t g = 0; g < groups; ++g) {
-      const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
-      for (int q = 0; q < kQuads; ++q) {
-        add_group<T>(quad[q], acts, acc[q], ahead);
-        ahead.turn();
-        advance(quad[q], kGroupBytes<T>);
-      }
+      add_group<T>(quad, acts.at(g), acc, ahead);
+      ahead.turn();
+      advance(quad, kGroupBytes<T>);
     }
     if constexpr (T::kBlocks == 1) {
-      if (blocks % 8) {
-        const int64_t g = groups;
-        const GroupActs<T> acts(x.codes + 256 * g, x.scales + 8 * g, x.sums + 8 * g, last + 8 * g);
-        for (int q = 0; q < kQuads; ++q) add_group<T>(TailGroup<T>(quad[q], blocks).rows, acts, acc[q], ahead);
-      }
+      if (blocks % 8) add_group<T>(TailGroup<T>(quad, blocks).rows, acts.at(groups), acc, ahead);
     }
-    for (int q = 0; q < kQuads && r + 4 * q < rows; ++q) {
-      HWY_ALIGN float sums[4];
-      hn::Store(sum_lanes<T>(acc[q]), df1, sums);
-      const int64_t left = rows - r - 4 * q;
-      __builtin_memcpy(y + r + 4 * q, sums, static_cast<size_t>(left < 4 ? left : 4) * sizeof(float));
-    }
+    HWY_ALIGN float sums[4];
+    hn::Store(sum_lanes<T>(acc), df1, sums);
+    __builtin_memcpy(y + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
   }
 }
 
