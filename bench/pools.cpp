@@ -48,7 +48,8 @@ double region(Threads& pool, double pause) {
 
 struct Skewed {
   double ratio = 0;                // its time over that of perfectly even work
-  double steals = 0, idle = 0;     // a run; the share of the workers' time
+  double steals = 0, steal = 0;    // a run; seconds of one
+  double idle = 0;                 // the share of the workers' time
 };
 
 // 64 tasks of which the first two hold half of the work, in pieces of 16; 1 ms of work a worker.
@@ -71,10 +72,14 @@ Skewed skewed(Threads& pool) {
   Skewed out;
   out.ratio = median(times) / 1e-3;
   const std::vector<WorkerCounts> after = pool.counts();
+  double count = 0, seconds = 0;
   for (size_t w = 0; w < after.size(); ++w) {
-    out.steals += static_cast<double>(after[w].steals - before[w].steals) / static_cast<double>(times.size());
+    count += static_cast<double>(after[w].steals - before[w].steals);
+    seconds += after[w].steal_seconds - before[w].steal_seconds;
     out.idle += (after[w].idle_seconds - before[w].idle_seconds) / 0.5 / pool.size();
   }
+  out.steals = count / static_cast<double>(times.size());
+  if (count > 0) out.steal = seconds / count;
   return out;
 }
 
@@ -83,7 +88,8 @@ void measure(Threads& pool) {
   for (const double pause : {0.0, 5e-6, 50e-6, 500e-6, 5e-3}) row += fmt::format(" {:.2f} |", 1e6 * region(pool, pause));
   const Skewed s = skewed(pool);
   const bool counts = !pool.counts().empty();
-  fmt::print("{} {:.3f} | {} | {} |\n", row, s.ratio, counts ? fmt::format("{:.1f}", s.steals) : "", counts ? fmt::format("{:.1f} %", 100 * s.idle) : "");
+  fmt::print("{} {:.3f} | {} | {} | {} |\n", row, s.ratio, counts ? fmt::format("{:.1f}", s.steals) : "",
+             s.steal > 0 ? fmt::format("{:.2f}", 1e6 * s.steal) : "", counts ? fmt::format("{:.1f} %", 100 * s.idle) : "");
 }
 
 }  // namespace
@@ -94,7 +100,7 @@ int main(int argc, char** argv) {
   app.add_option("-t,--threads", threads, "Threads; 0: all");
   CLI11_PARSE(app, argc, argv);
   fmt::print("us of a run of 32 empty tasks, after a pause on one thread; skewed work over even work\n\n");
-  fmt::print("| pool | no pause | 5 us | 50 us | 500 us | 5 ms | skewed | steals a run | idle |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  fmt::print("| pool | no pause | 5 us | 50 us | 500 us | 5 ms | skewed | steals a run | us a steal | idle |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
   for (const char* kind : {"tbb", "team", "openmp"}) {
     try {
       const auto pool = make_threads(kind, threads);

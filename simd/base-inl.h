@@ -73,16 +73,15 @@ class Ahead {
     if (fetched > from && fetched <= due_ + 256) at_ = fetched;  // the call before has announced this one
     if (next == from) at_ = end_ = never(), due_ = nullptr;
   }
-  ~Ahead() {
-    if (due_) fetched = at_;
-  }
-  Ahead(const Ahead&) = delete;
-  Ahead& operator=(const Ahead&) = delete;
   // bytes: what is read until the next call. What lags behind catches up.
   template <int64_t bytes>
   HWY_INLINE void fetch() {
     due_ += bytes;
     for (int64_t line = 0; line < 2 * bytes && at_ < due_; line += 64, at_ += 64) __builtin_prefetch(at_, 0, 2);
+  }
+  // At the end of a call.
+  void done() const {
+    if (due_) fetched = at_;
   }
   // Once in a while: goes on to what is next.
   HWY_INLINE void turn() {

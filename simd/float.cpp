@@ -46,6 +46,7 @@ void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, co
       y[r + i] = tree_sum(lanes, 16);
     }
   }
+  ahead.done();
 }
 
 // The dwords 0..15 of 16 rows go to column lines: dword i of row r to panel[(starts[i] + step) * 16 + r], for i <
@@ -172,6 +173,7 @@ void gemv_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
       y[r + i] = tree_sum(lanes, 16);
     }
   }
+  ahead.done();
 }
 
 void unpack_bf16(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept {

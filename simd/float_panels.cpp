@@ -91,6 +91,7 @@ void gemv_panels(const uint8_t* panels, int64_t rows, int64_t k, const float* x,
     sum_in_lanes(k, out, ahead, AddColumn<Panel>{panel, x});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
+  ahead.done();
 }
 
 template <class Panel>
@@ -153,6 +154,7 @@ void gemv_bf16_panels(const uint8_t* panels, int64_t rows, int64_t k, const uint
     sum_in_lanes(pairs, out, ahead, AddPair{panels, starts, x, k});
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
+  ahead.done();
 }
 #endif
 

@@ -196,7 +196,7 @@ HWY_INLINE void advance(QuadRows& quad, int64_t bytes) {
 template <class T>
 class RowGroups {
  public:
-  RowGroups(const Int8Row& x, int64_t blocks) : x_(x), last_(x.sums + (blocks + 7) / 8 * 8) {
+  RowGroups(const Int8Row& x, int64_t blocks) noexcept : x_(x), last_(x.sums + (blocks + 7) / 8 * 8) {
     for (int64_t g = 0; g < kStored && 8 * g < blocks; ++g) make(g, groups_[g]);
   }
   HWY_INLINE const GroupActs<T>& at(int64_t g) {
@@ -239,6 +239,7 @@ void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t 
     hn::Store(sum_lanes<T>(acc), df1, sums);
     __builtin_memcpy(y + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
   }
+  ahead.done();
 }
 
 // The 128-bit lanes of x to at(0), at(1), ...

@@ -304,6 +304,7 @@ void panel_gemv(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x
     panel_tokens<P, 1, kParts16>(panels, k, acts, 0, out, fetch);
     __builtin_memcpy(y + r, out, static_cast<size_t>(rows - r < kPanelRows ? rows - r : kPanelRows) * 4);
   }
+  fetch.ahead.done();
 }
 
 template <class P, int kTokens>

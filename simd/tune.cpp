@@ -116,7 +116,7 @@ class Tuner::Run {
     float y[kChunk];
     for (int64_t row = 0; row < weight.rows(); row += kChunk) {
       for (int64_t t = 0; t < tokens_; ++t)
-        matmul_.gemv(weight, row, kChunk, x_.data(), prepared_.data(), y, panel_.data(), nullptr);
+        matmul_.gemv(weight, row, kChunk, x_.data(), prepared_.data(), y, panel_.data(), t > 0 ? weight.row(row) : nullptr);
     }
     return seconds_since(start);
   }

@@ -23,10 +23,10 @@ class TaskRef {
   void (*call_)(const void*, int64_t, int);
 };
 
-// Ranges that it took from others, and the time between its tasks (and between runs, within a step).
+// Ranges that it took from others, the time that took, and the time between its tasks (and between runs, within a step).
 struct WorkerCounts {
   uint64_t steals = 0;
-  double idle_seconds = 0;
+  double steal_seconds = 0, idle_seconds = 0;
 };
 
 class Threads {

@@ -42,7 +42,7 @@ struct alignas(128) Worker {  // a line of its own, and the one that is fetched 
   std::atomic<int64_t> done{0};     // chunks of this job
   std::atomic<bool> member{false};  // its task waits for a thread, or runs
   uint64_t steals = 0;
-  Clock::duration idle{};
+  Clock::duration stealing{}, idle{};
 };
 
 // What the members share; it lives as long as the last of their tasks.
@@ -98,7 +98,9 @@ class Team {
 
   std::vector<WorkerCounts> counts() const {
     std::vector<WorkerCounts> counts;
-    for (int w = 0; w < size_; ++w) counts.push_back({worker(w).steals, std::chrono::duration<double>(worker(w).idle).count()});
+    const auto seconds = [](Clock::duration time) { return std::chrono::duration<double>(time).count(); };
+    for (int w = 0; w < size_; ++w)
+      counts.push_back({worker(w).steals, seconds(worker(w).stealing), seconds(worker(w).idle)});
     return counts;
   }
 
@@ -174,7 +176,7 @@ class Team {
 
   // Moves the back half of another's range, the fullest of its node if there is any, into the worker's own, which is empty; false when nobody has any left.
   bool steal(int self) {
-    for (;;) {
+    for (const auto start = Clock::now();;) {
       const int victim = pick_victim(seats_, self, [&](int w) {
         const Range range = Range::of(worker(w).range.load(std::memory_order_relaxed));
         return range.empty() ? int64_t{0} : int64_t{range.end} - range.begin;
@@ -187,6 +189,7 @@ class Team {
       if (!worker(victim).range.compare_exchange_strong(word, Range{range.begin, middle}.word(), std::memory_order_relaxed)) continue;
       worker(self).range.store(Range{middle, range.end}.word(), std::memory_order_relaxed);
       ++worker(self).steals;
+      worker(self).stealing += Clock::now() - start;
       return true;
     }
   }

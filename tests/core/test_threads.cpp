@@ -125,6 +125,8 @@ TEST_CASE("who has nothing left to do steals") {
   const std::vector<WorkerCounts> counts = threads->counts();
   REQUIRE(counts.size() == 2);
   CHECK(counts[1].steals > 0);
+  CHECK(counts[1].steal_seconds > 0);
+  CHECK(counts[1].steal_seconds < 1);
   CHECK(make_threads("tbb", 2)->counts().empty());
 }
 
