@@ -118,7 +118,8 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
     first = (first + window) % tasks;
     threads.run(window, [&](int64_t index, int worker) {
       const int64_t task = (first + index) % tasks;
-      matmul.gemv(weight, task * kRows, kRows, x.data(), prepared.data(), y.data() + task * kRows,
+      const simd::GemvRow one = {x.data(), prepared.data(), y.data() + task * kRows};
+      matmul.gemv(weight, task * kRows, kRows, {&one, 1},
                   scratch.data() + static_cast<size_t>(worker) * matmul.panel_bytes(weight), nullptr);
     });
   });
@@ -150,8 +151,9 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
       alignas(64) float y[simd::kTileTokens * simd::kPanelRows];
       if (tokens < matmul.gemm_rows(weight)) {
-        for (int64_t t = 0; t < tokens; ++t)
-          matmul.gemv(weight, task * kPanelRows, kPanelRows, x.data(), prepared.data(), y, panel, nullptr);
+        simd::GemvRow some[simd::kTileTokens];
+        std::fill_n(some, tokens, simd::GemvRow{x.data(), prepared.data(), y});
+        matmul.gemv(weight, task * kPanelRows, kPanelRows, {some, static_cast<size_t>(tokens)}, panel, nullptr);
         return;
       }
       const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tokens, panel);

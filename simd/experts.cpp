@@ -21,6 +21,9 @@ int64_t token_chunk(int64_t outputs, int64_t groups, int workers) {
   return (outputs + pieces * kPanelRows - 1) / (pieces * kPanelRows) * kPanelRows;
 }
 
+// Rows of activations whose outputs of a task fit kMostChunk floats.
+int32_t tokens_at_once(int64_t outputs) { return static_cast<int32_t>(std::min(kGemvRows, kMostChunk / outputs)); }
+
 // One step's groups and where their data lies in the scratch.
 struct Step {
   struct Group {
@@ -214,18 +217,25 @@ class ExpertsKernel final : public Kernel {
       const Tensor& x = call.inputs[0].tensor;
       float gate[kMostChunk], up[kMostChunk];
       std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-      for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
-        const int32_t row = call.inputs[1].routing.row[entry];
-        const bool again = entry > group.first;  // the caches have the weights
+      const int32_t end = group.first + group.count;
+      for (int32_t entry = group.first, tokens; entry < end; entry += tokens) {
+        tokens = std::min(end - entry, tokens_at_once(count));
         const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
-          const Form form = matmul_.form(weight.dtype);
-          matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
-                       prepared_row(form, step.prepared[static_cast<int>(form)], width_, row), y, scratch,
-                       again ? weight.row(first) : next);
+          GemvRow some[kGemvRows];
+          for (int32_t i = 0; i < tokens; ++i) {
+            const int32_t row = call.inputs[1].routing.row[entry + i];
+            some[i] = {reinterpret_cast<const float*>(x.row(row)),
+                       prepared_row(matmul_.form(weight.dtype), step.prepared[index(weight)], width_, row), y + i * count};
+          }
+          matmul_.gemv(weight, first, count, {some, static_cast<size_t>(tokens)}, scratch,
+                       entry > group.first ? weight.row(first) : next);
         };
         if (expert.gate) multiply(expert.gate, gate, expert.up.row(first));
         multiply(expert.up, up, chunk_after(step, group_index, first + count));
-        activate(expert, first, count, gate, up, step.hidden + entry * hidden_ + first);
+        for (int32_t i = 0; i < tokens; ++i) {
+          activate(expert, first, count, gate + i * count, up + i * count,
+                   step.hidden + (entry + i) * hidden_ + first);
+        }
       }
       return;
     }
@@ -318,11 +328,17 @@ class ExpertsKernel final : public Kernel {
         const bool more = g + 1 < step.group_count;
         const Expert& after = op_.bank->expert(step.groups[more ? g + 1 : 0].expert);
         const std::byte* next = after.down.row(std::min(more ? first : first + count, width_ - 1));
-        for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
-          matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
-                       prepared_row(form, step.hidden_prepared[static_cast<int>(form)], hidden_, entry), y, panel,
+        const int32_t end = group.first + group.count;
+        for (int32_t entry = group.first, tokens; entry < end; entry += tokens) {
+          tokens = std::min(end - entry, tokens_at_once(count));
+          GemvRow some[kGemvRows];
+          for (int32_t i = 0; i < tokens; ++i) {
+            some[i] = {step.hidden + (entry + i) * hidden_,
+                       prepared_row(form, step.hidden_prepared[index(expert.down)], hidden_, entry + i), y + i * count};
+          }
+          matmul_.gemv(expert.down, first, count, {some, static_cast<size_t>(tokens)}, panel,
                        entry > group.first ? expert.down.row(first) : next);
-          combine(expert, entry, first, count, y);
+          for (int32_t i = 0; i < tokens; ++i) combine(expert, entry + i, first, count, y + i * count);
         }
         continue;
       }

@@ -106,23 +106,13 @@ inline constexpr bool kPacked = kHasPack&& T::kMost * 127 * (T::kGroup16 ? 8 : 1
 template <class T>
 inline constexpr int64_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);  // of a row
 
-// The dot products of a slice for 4 rows: [block][row], of the codes times the sub-scales if the type has any.
+// Groups of kTokens rows of activations that share the weights' loads.
+template <class T, int kTokens>
+using Groups = const GroupActs<T>* const[kTokens];
+
+// The dot products of 4 rows of a slice: [block][row], of the codes times the sub-scales if the type has any.
 template <class T>
-MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice,
-                    Ahead& ahead) {
-  const auto first = x.half(0, slice), last = x.half(1, slice);
-  VQ sums[4], last_sums[4];
-#pragma GCC unroll 4
-  for (int r = 0; r < 4; ++r) {
-    ahead.fetch<kGroupBytes<T> / kSlices>();
-    const Halves w = T::codes(rows[r], slice);
-    sums[r] = dot4<T::kSmall>(di16, x.seed(0, slice), w.first, first);
-    if constexpr (T::kGroup16) {
-      last_sums[r] = dot4<T::kSmall>(di16, x.seed(1, slice), w.last, last);
-    } else {
-      sums[r] = dot4<T::kSmall>(di16, sums[r], w.last, last);
-    }
-  }
+HWY_INLINE VQ sum_rows(const VQ (&sums)[4], const VQ (&last_sums)[4], const GroupScales& s, int slice) {
   if constexpr (kPacked<T> && T::kGroup16) {
     return dot2(di16, dot2(di16, pack_quads(sums), s.sub[0][slice]), pack_quads(last_sums), s.sub[1][slice]);
   } else if constexpr (kPacked<T>) {
@@ -134,21 +124,49 @@ MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const 
     return sum_quads(sums);
   }
 }
+template <class T, int kTokens>
+MOIETY_STEP void dots(const typename T::Row rows[4], const Groups<T, kTokens>& x, const GroupScales& s, int slice,
+                      VQ (&out)[kTokens], Ahead& ahead) {
+  VQ sums[kTokens][4], last_sums[kTokens][4];
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) {
+    ahead.fetch<kGroupBytes<T> / kSlices>();
+    const Halves w = T::codes(rows[r], slice);
+#pragma GCC unroll 2
+    for (int t = 0; t < kTokens; ++t) {
+      sums[t][r] = dot4<T::kSmall>(di16, x[t]->seed(0, slice), w.first, x[t]->half(0, slice));
+      if constexpr (T::kGroup16) {
+        last_sums[t][r] = dot4<T::kSmall>(di16, x[t]->seed(1, slice), w.last, x[t]->half(1, slice));
+      } else {
+        sums[t][r] = dot4<T::kSmall>(di16, sums[t][r], w.last, x[t]->half(1, slice));
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int t = 0; t < kTokens; ++t) out[t] = sum_rows<T>(sums[t], last_sums[t], s, slice);
+}
 
-// Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
-template <class T>
-MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16* acc, Ahead& ahead) {
+// Adds a group of 4 rows to the lanes: acc[token][slice] is [block][row], block b of the group is lane b of each row.
+template <class T, int kTokens>
+MOIETY_STEP void add_group(const QuadRows& rows, const Groups<T, kTokens>& x, V16 (&acc)[kTokens][kSlices],
+                           Ahead& ahead) {
   GroupScales s;
   T::scales(rows, s);
   const typename T::Row row[4] = {T::row(rows.at[0]), T::row(rows.at[1]), T::row(rows.at[2]), T::row(rows.at[3])};
 #pragma GCC unroll 8
   for (int i = 0; i < kSlices; ++i) {
-    acc[i] = hn::MulAdd(hn::ConvertTo(d16, dots<T>(row, x, s, i, ahead)), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
-    if constexpr (T::kMin && T::kGroup16) {
-      const VQ m = dot2(di16, s.sub_mins[i], x.sums[i]);
-      acc[i] = hn::NegMulAdd(hn::Mul(s.wm[i], x.scales[i]), hn::ConvertTo(d16, m), acc[i]);
-    } else if constexpr (T::kMin) {
-      acc[i] = hn::NegMulAdd(s.wm[i], x.block_sums[i], acc[i]);
+    VQ sums[kTokens];
+    dots<T, kTokens>(row, x, s, i, sums, ahead);
+#pragma GCC unroll 2
+    for (int t = 0; t < kTokens; ++t) {
+      V16& to = acc[t][i];
+      to = hn::MulAdd(hn::ConvertTo(d16, sums[t]), hn::Mul(s.ws[i], x[t]->scales[i]), to);
+      if constexpr (T::kMin && T::kGroup16) {
+        const VQ m = dot2(di16, s.sub_mins[i], x[t]->sums[i]);
+        to = hn::NegMulAdd(hn::Mul(s.wm[i], x[t]->scales[i]), hn::ConvertTo(d16, m), to);
+      } else if constexpr (T::kMin) {
+        to = hn::NegMulAdd(s.wm[i], x[t]->block_sums[i], to);
+      }
     }
   }
 }
@@ -196,7 +214,8 @@ HWY_INLINE void advance(QuadRows& quad, int64_t bytes) {
 template <class T>
 class RowGroups {
  public:
-  RowGroups(const Int8Row& x, int64_t blocks) noexcept : x_(x), last_(x.sums + (blocks + 7) / 8 * 8) {
+  void make(const Int8Row& x, int64_t blocks) noexcept {
+    x_ = x, last_ = x.sums + (blocks + 7) / 8 * 8;
     for (int64_t g = 0; g < kStored && 8 * g < blocks; ++g) make(g, groups_[g]);
   }
   HWY_INLINE const GroupActs<T>& at(int64_t g) {
@@ -210,36 +229,62 @@ class RowGroups {
   HWY_INLINE const GroupActs<T>& make(int64_t g, Memory& memory) const {
     return *new (memory) GroupActs<T>(x_.codes + 256 * g, x_.scales + 8 * g, x_.sums + 8 * g, last_ + 8 * g);
   }
-  const Int8Row& x_;
+  Int8Row x_;
   const int32_t* last_;
   alignas(64) Memory groups_[kStored];
   alignas(64) Memory other_;
 };
 
-// Four rows at a time: the more are read side by side, the slower memory streams.
 template <class T>
-void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
-               const uint8_t* next) noexcept {
+HWY_INLINE void add_groups(const QuadRows& rows, RowGroups<T> (&x)[1], int64_t g, V16 (&acc)[1][kSlices],
+                           Ahead& ahead) {
+  add_group<T, 1>(rows, {&x[0].at(g)}, acc, ahead);
+}
+template <class T>
+HWY_INLINE void add_groups(const QuadRows& rows, RowGroups<T> (&x)[2], int64_t g, V16 (&acc)[2][kSlices],
+                           Ahead& ahead) {
+  add_group<T, 2>(rows, {&x[0].at(g), &x[1].at(g)}, acc, ahead);
+}
+
+// Four rows at a time: the more are read side by side, the slower memory streams.
+template <class T, int kTokens>
+HWY_INLINE void gemv_rows(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k,
+                          const Int8Row* const (&x)[kTokens], float* const (&y)[kTokens], const uint8_t* next) noexcept {
   const int64_t blocks = k / 32, groups = blocks / 8;
-  RowGroups<T> acts(x, blocks);
+  RowGroups<T> acts[kTokens];
+  for (int t = 0; t < kTokens; ++t) acts[t].make(*x[t], blocks);
   Ahead ahead(weights, rows * row_bytes, next);
   for (int64_t r = 0; r < rows; r += 4) {
     QuadRows quad = quad_rows(weights, row_bytes, rows, r);
-    V16 acc[kSlices];
-    for (V16& a : acc) a = hn::Zero(d16);
+    V16 acc[kTokens][kSlices];
+    for (auto& token : acc) {
+      for (V16& a : token) a = hn::Zero(d16);
+    }
     for (int64_t g = 0; g < groups; ++g) {
-      add_group<T>(quad, acts.at(g), acc, ahead);
+      add_groups(quad, acts, g, acc, ahead);
       ahead.turn();
       advance(quad, kGroupBytes<T>);
     }
     if constexpr (T::kBlocks == 1) {
-      if (blocks % 8) add_group<T>(TailGroup<T>(quad, blocks).rows, acts.at(groups), acc, ahead);
+      if (blocks % 8) add_groups(TailGroup<T>(quad, blocks).rows, acts, groups, acc, ahead);
     }
-    HWY_ALIGN float sums[4];
-    hn::Store(sum_lanes<T>(acc), df1, sums);
-    __builtin_memcpy(y + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
+    for (int t = 0; t < kTokens; ++t) {
+      HWY_ALIGN float sums[4];
+      hn::Store(sum_lanes<T>(acc[t]), df1, sums);
+      __builtin_memcpy(y[t] + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
+    }
   }
   ahead.done();
+}
+template <class T>
+void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
+               const uint8_t* next) noexcept {
+  gemv_rows<T, 1>(weights, row_bytes, rows, k, {&x}, {y}, next);
+}
+template <class T>
+void gemv_pair(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x0, const Int8Row& x1,
+               float* y0, float* y1, const uint8_t* next) noexcept {
+  gemv_rows<T, 2>(weights, row_bytes, rows, k, {&x0, &x1}, {y0, y1}, next);
 }
 
 // The 128-bit lanes of x to at(0), at(1), ...

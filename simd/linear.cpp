@@ -61,13 +61,20 @@ class LinearKernel final : public Kernel {
     const int64_t chunk = std::clamp<int64_t>(share, kPanelRows, 64);
     const auto task = [&](int64_t index, int worker) {
       const int64_t first = index * chunk, count = std::min(chunk, outputs - first);
-      for (int64_t row = 0; row < x.rows(); ++row) {
-        float* y = reinterpret_cast<float*>(call.output.tensor.row(row)) + first;
-        matmul_.gemv(weight_, first, count, reinterpret_cast<const float*>(x.row(row)),
-                     prepared + static_cast<size_t>(row) * Matmul::prepared_bytes(form_, weight_.cols()), y,
+      const auto out = [&](int64_t row) { return reinterpret_cast<float*>(call.output.tensor.row(row)) + first; };
+      for (int64_t row = 0; row < x.rows(); row += kGemvRows) {
+        GemvRow some[kGemvRows];
+        const int64_t some_rows = std::min(kGemvRows, x.rows() - row);
+        for (int64_t i = 0; i < some_rows; ++i) {
+          some[i] = {reinterpret_cast<const float*>(x.row(row + i)),
+                     prepared + static_cast<size_t>(row + i) * Matmul::prepared_bytes(form_, weight_.cols()),
+                     out(row + i)};
+        }
+        matmul_.gemv(weight_, first, count, {some, static_cast<size_t>(some_rows)},
                      free + static_cast<size_t>(worker) * panel_bytes, row > 0 ? weight_.row(first) : nullptr);
-        if (!bias_.empty())
-          for (int64_t i = 0; i < count; ++i) y[i] += bias_[static_cast<size_t>(first + i)];
+      }
+      for (int64_t row = 0; !bias_.empty() && row < x.rows(); ++row) {
+        for (int64_t i = 0; i < count; ++i) out(row)[i] += bias_[static_cast<size_t>(first + i)];
       }
     };
     call.threads->run((outputs + chunk - 1) / chunk, task);

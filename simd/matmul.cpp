@@ -207,10 +207,29 @@ Soon Matmul::panel_at(const Tensor& weight, int64_t row) noexcept {
   return {bytes(weight.row(row)), weight.row_bytes * kPanelRows};
 }
 
-void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared,
-                  float* y, std::byte* scratch, const std::byte* next) const noexcept {
+void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, std::span<const GemvRow> x, std::byte* scratch,
+                  const std::byte* next) const noexcept {
+  const auto pair = form(weight.dtype) == Form::kInt8 && !reads_panels(weight)
+                        ? kernels_->int8[static_cast<int>(weight.dtype)].gemv_pair
+                        : nullptr;
+  const int64_t k = weight.cols();
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (pair && i + 1 < x.size()) {
+      pair(bytes(weight.row(row)), weight.row_bytes, rows, k, int8_row(x[i].prepared, k), int8_row(x[i + 1].prepared, k),
+           x[i].y, x[i + 1].y, bytes(next));
+      ++i;
+    } else {
+      gemv_row(weight, row, rows, x[i], scratch, next);
+    }
+    next = weight.row(row);  // from now on the caches have them
+  }
+}
+
+void Matmul::gemv_row(const Tensor& weight, int64_t row, int64_t rows, const GemvRow& x, std::byte* scratch,
+                      const std::byte* next) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
+  const auto& [source, prepared, y] = x;
   switch (form(weight.dtype)) {
     case Form::kInt8:
       if (reads_panels(weight))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "core/tensor.h"
@@ -24,6 +25,14 @@ struct Panel {
 struct GemmRows {
   uint16_t at[kDTypeCount][2][kForms] = {};  // type, layout, form
 };
+
+// A row of activations of a GEMV, as it was and prepared, and where its outputs go.
+struct GemvRow {
+  const float* source;
+  const std::byte* prepared;
+  float* y;
+};
+inline constexpr int64_t kGemvRows = 8;  // as many as callers lay out at once
 
 class Matmul {
  public:
@@ -67,12 +76,14 @@ class Matmul {
   // The panel at a row of a weight.
   static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
-  // y[rows]; of weights in panels row is a multiple of kPanelRows. scratch: panel_bytes() of it.
-  // next: as in kernels.h.
-  void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* source, const std::byte* prepared, float* y,
-            std::byte* scratch, const std::byte* next) const noexcept;
+  // x[i].y[rows] for each row of activations, two of them in one pass over the weights where that is faster. Of weights
+  // in panels `row` is a multiple of kPanelRows. scratch: panel_bytes() of it. next: as in kernels.h.
+  void gemv(const Tensor& weight, int64_t row, int64_t rows, std::span<const GemvRow> x, std::byte* scratch,
+            const std::byte* next) const noexcept;
 
  private:
+  void gemv_row(const Tensor& weight, int64_t row, int64_t rows, const GemvRow& x, std::byte* scratch,
+                const std::byte* next) const noexcept;
   // True if the kernels compute with the weight's own panels; else its rows are restored first.
   bool reads_panels(const Tensor& weight) const;
   const PanelKernels& panels(DType type) const { return kernels_->panels[static_cast<int>(type)]; }

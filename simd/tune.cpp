@@ -114,9 +114,10 @@ class Tuner::Run {
   double gemv(const Tensor& weight) const {
     const auto start = Clock::now();
     float y[kChunk];
+    std::array<GemvRow, kMostRows> some;
+    some.fill({x_.data(), prepared_.data(), y});
     for (int64_t row = 0; row < weight.rows(); row += kChunk) {
-      for (int64_t t = 0; t < tokens_; ++t)
-        matmul_.gemv(weight, row, kChunk, x_.data(), prepared_.data(), y, panel_.data(), t > 0 ? weight.row(row) : nullptr);
+      matmul_.gemv(weight, row, kChunk, {some.data(), static_cast<size_t>(tokens_)}, panel_.data(), nullptr);
     }
     return seconds_since(start);
   }

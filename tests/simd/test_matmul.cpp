@@ -99,6 +99,7 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
     CAPTURE(std::string(dtype_info(type).name));
     std::vector<int64_t> widths = {256, 512, 768};
     if (dtype_info(type).block == 32) widths.insert(widths.end(), {32, 96, 288});
+    if (type == DType::kQ4_0 || type == DType::kQ6_K) widths.push_back(33 * 256);  // more than a GEMV keeps
     for (int64_t k : widths) {
       CAPTURE(k);
       for (int64_t rows : {1, 5, 16}) {
@@ -151,6 +152,14 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
               check_close(gemv[static_cast<size_t>(r)], exact, magnitude);
               CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &got, 4) == 0);
             }
+          }
+          for (size_t t = 0; int8.gemv_pair && t + 1 < views.size(); ++t) {
+            std::vector<float> pair(static_cast<size_t>(2 * rows), kPoison);
+            int8.gemv_pair(bytes.data() + 1, row_bytes, rows, k, views[t], views[t + 1], pair.data(),
+                           pair.data() + rows, bytes.data() + 1);
+            for (size_t i = 0; i < 2; ++i)
+              CHECK(std::memcmp(&pair[i * static_cast<size_t>(rows)], &gemm[(t + i) * kPanelRows],
+                                static_cast<size_t>(rows) * 4) == 0);
           }
           if (!int8.unpack_signed) return;
           std::vector<float> with_unit(kTileTokens * kPanelRows, kPoison);

@@ -57,9 +57,9 @@ std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const st
   }
   std::vector<float> y(static_cast<size_t>(tokens * n), -12345.5f);
   if (tiles == 0) {
-    for (int64_t t = 0; t < tokens; ++t)
-      matmul.gemv(weight, 0, n, sources[static_cast<size_t>(t)], parts[static_cast<size_t>(t)],
-                  &y[static_cast<size_t>(t * n)], scratch.data(), nullptr);
+    std::vector<simd::GemvRow> rows;
+    for (size_t t = 0; t < x.size(); ++t) rows.push_back({sources[t], parts[t], &y[t * static_cast<size_t>(n)]});
+    matmul.gemv(weight, 0, n, rows, scratch.data(), nullptr);
     return y;
   }
   matmul.pack(form, sources.data(), parts.data(), tokens, k, tile.data());
