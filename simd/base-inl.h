@@ -69,30 +69,33 @@ class Ahead {
  public:
   // `next`: what is read after the `bytes` at `from`; null: what lies behind them; `from`: the caches have it all.
   Ahead(const uint8_t* from, int64_t bytes, const uint8_t* next)
-      : at_(from), due_(from + kDistance), end_(from + bytes), next_(next ? next : end_) {
-    if (fetched > from && fetched <= due_ + 256) at_ = fetched;  // the call before has announced this one
-    if (next == from) at_ = end_ = never(), due_ = nullptr;
+      : at_(address(from)), due_(at_ + kDistance), end_(at_ + static_cast<uintptr_t>(bytes)),
+        next_(next ? address(next) : end_) {
+    if (fetched > at_ && fetched <= due_ + 256) at_ = fetched;  // the call before has announced this one
+    if (next == from) at_ = kOff, end_ = kNever, due_ = 0;
   }
   // bytes: what is read until the next call. What lags behind catches up.
-  template <int64_t bytes>
+  template <uintptr_t bytes>
   HWY_INLINE void fetch() {
     due_ += bytes;
-    for (int64_t line = 0; line < 2 * bytes && at_ < due_; line += 64, at_ += 64) __builtin_prefetch(at_, 0, 2);
-  }
-  // At the end of a call.
-  void done() const {
-    if (due_) fetched = at_;
+    for (uintptr_t line = 0; line < 2 * bytes && at_ < due_; line += 64, at_ += 64)
+      __builtin_prefetch(reinterpret_cast<const void*>(at_), 0, 2);
   }
   // Once in a while: goes on to what is next.
   HWY_INLINE void turn() {
-    if (at_ >= end_) at_ = next_ + (at_ - end_), due_ = next_ + (due_ - end_), end_ = never();
+    if (at_ >= end_) at_ = next_ + (at_ - end_), due_ = next_ + (due_ - end_), end_ = kNever;
+  }
+  // At the end of a call.
+  void done() const {
+    if (at_ != kOff) fetched = at_;
   }
 
  private:
-  static const uint8_t* never() { return reinterpret_cast<const uint8_t*>(UINTPTR_MAX); }
-  static constexpr int64_t kDistance = 24 << 10;
-  static inline thread_local const uint8_t* fetched = nullptr;  // how far the last one has come
-  const uint8_t *at_, *due_, *end_, *next_;
+  // Addresses as numbers, as no object may be where they lead.
+  static uintptr_t address(const uint8_t* at) { return reinterpret_cast<uintptr_t>(at); }
+  static constexpr uintptr_t kNever = UINTPTR_MAX, kOff = UINTPTR_MAX - 1, kDistance = 24 << 10;
+  static inline thread_local uintptr_t fetched = 0;  // how far the last one has come
+  uintptr_t at_, due_, end_, next_;
 };
 
 // Fetches what is read soon, spread over the steps of a GEMM: all at once they would stall it.
