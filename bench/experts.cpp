@@ -5,7 +5,6 @@
 // as for the model that has them all, which is how a model of full depth finds them. The router (its matrix and its
 // choice) is timed apart, as its bytes grow with the experts.
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -20,8 +19,8 @@
 #include <vector>
 
 #include "backends/list.h"
+#include "bench/probes.h"
 #include "bench/shapes.h"
-#include "core/buffer.h"
 #include "core/error.h"
 #include "graph/cost.h"
 #include "runtime/scheduler.h"

@@ -78,8 +78,8 @@ struct Weight {
   Tensor tensor;
   Weight(DType type, Layout layout, int64_t rows, int64_t cols)
       : memory(huge_pages(layout == Layout::kPanels
-                   ? static_cast<size_t>(rows / kPanelRows * panel_parts(type, cols).bytes)
-                   : dtype_bytes(type, cols) * static_cast<size_t>(rows))) {
+                              ? static_cast<size_t>(rows / kPanelRows * panel_parts(type, cols).bytes)
+                              : dtype_bytes(type, cols) * static_cast<size_t>(rows))) {
     if (layout == Layout::kRows) {
       tensor = make_tensor(memory.data(), type, {rows, cols});
       fill(tensor);

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <vector>
 
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

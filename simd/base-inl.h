@@ -71,7 +71,7 @@ class Ahead {
   Ahead(const uint8_t* from, int64_t bytes, const uint8_t* next)
       : at_(address(from)), due_(at_ + kDistance), end_(at_ + static_cast<uintptr_t>(bytes)),
         next_(next ? address(next) : end_) {
-    if (fetched > at_ && fetched <= due_ + 256) at_ = fetched;  // the call before has announced this one
+    if (fetched > at_ && fetched <= due_ + 256) at_ = fetched;  // the call before has announced this one, give or take a few lines
     if (next == from) at_ = kOff, end_ = kNever, due_ = 0;
   }
   // bytes: what is read until the next call. What lags behind catches up.

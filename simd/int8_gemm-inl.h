@@ -131,7 +131,7 @@ void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t 
 template <class T>
 constexpr Int8Kernels int8_kernels() {
   Int8Kernels kernels = {gemv_int8<T>, nullptr, unpack_int8<T>, gemm_int8<T>, nullptr, nullptr};
-  if constexpr (kAcross == 4) kernels.gemv_pair = gemv_pair<T>;  // fewer registers do not hold two
+  if constexpr (kAcross == 4) kernels.gemv_pair = gemv_pair<T>;  // narrower vectors: not measured
   return kernels;
 }
 

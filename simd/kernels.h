@@ -65,7 +65,7 @@ struct Int8Kernels {
   // what lies behind the rows; `weights`: nothing is, as the caches have them.
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept;
-  // The same for two rows of activations; null where it does not pay.
+  // The same for two rows of activations; may be null.
   void (*gemv_pair)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x0,
                     const Int8Row& x1, float* y0, float* y1, const uint8_t* next) noexcept;
   // rows <= kPanelRows; the outputs of absent rows are unspecified.

@@ -237,8 +237,8 @@ HWY_INLINE void panel_block(const PanelBlock& w, const Block& x, int64_t r0, V16
 
 HWY_INLINE int64_t lane_at(int index) { return ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2); }
 
-// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch.block() is called
-// once a block, fetch.dword<k4>() at the columns 4 * k4.
+// y[t][r0..] for kTokens tokens and kVecs vectors of rows. fetch.block() is called once a block,
+// fetch.dword<k4>() at its columns from 4 * k4 on.
 template <class P, int kTokens, int kVecs, class Acts, class Fetch>
 HWY_INLINE void panel_tokens(const uint8_t* panel, int64_t k, const Acts& acts, int64_t r0, float* y, Fetch& fetch) {
   HWY_ALIGN float stack[4][kTokens][kVecs][kVectorRows];
