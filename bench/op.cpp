@@ -1,7 +1,8 @@
 // bench_op: what each kernel reaches, for weights in rows and in panels. GEMV: weights streamed from memory, GB/s and the
 // share of the read bandwidth. T tokens: 2*N*K*T operations over the time of unpacking the weights, where that is done,
-// and multiplying, Gop/s and the share of the peak of the arithmetic that it uses; the weights are in the caches. The
-// limits are probed before and after. --tune: what the tuning of a model measures instead, T GEMVs against a GEMM.
+// and multiplying, Gop/s and the share of the peak of the arithmetic that it uses; the weights are in the caches, or with
+// --cold in memory, as those of experts are. The limits are probed before and after. --tune: what the tuning of a model
+// measures instead, T GEMVs against a GEMM.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,7 +32,7 @@ struct Options {
   ActivationPrecision precision = ActivationPrecision::kAuto;
   size_t stream_bytes = size_t{256} << 20;
   double seconds = 0.3;
-  bool tune = false;
+  bool tune = false, cold = false;
 };
 
 // The best time of one call, repeated for about `seconds`.
@@ -118,9 +119,9 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
     first = (first + window) % tasks;
     threads.run(window, [&](int64_t index, int worker) {
       const int64_t task = (first + index) % tasks;
-      const simd::GemvRow one = {x.data(), prepared.data(), y.data() + task * kRows};
-      matmul.gemv(weight, task * kRows, kRows, {&one, 1},
-                  scratch.data() + static_cast<size_t>(worker) * matmul.panel_bytes(weight), nullptr);
+      matmul.gemv(weight, task * kRows, kRows, x.data(), prepared.data(),
+                  scratch.data() + static_cast<size_t>(worker) * matmul.panel_bytes(weight), y.data() + task * kRows,
+                  nullptr);
     });
   });
   return static_cast<double>(window * kRows * row) / time;
@@ -129,9 +130,12 @@ double gemv_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
 double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layout layout, int64_t tokens,
                  Threads& threads) {
   constexpr int64_t kCols = 2048;
-  const int64_t kRows = tokens > 100 ? 256 : 1024;
+  // Cold, they are a window that walks through as many weights as a GEMV streams.
+  const int64_t windows = o.cold ? 8 : 1;
+  const auto cold_rows = static_cast<int64_t>(o.stream_bytes / 8 / dtype_bytes(type, kCols));
+  const int64_t kRows = o.cold ? cold_rows / kPanelRows * kPanelRows : tokens > 100 ? 256 : 1024;
   const simd::Form form = matmul.form(type);
-  const Weight owner(type, layout, kRows, kCols);
+  const Weight owner(type, layout, windows * kRows, kCols);
   const Tensor& weight = owner.tensor;
   const int64_t tiles = (tokens + simd::kTileTokens - 1) / simd::kTileTokens;
   const size_t tile_bytes = simd::Matmul::tile_bytes(form, kCols), panel_bytes = matmul.panel_bytes(weight);
@@ -144,22 +148,27 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
   const std::byte* parts[simd::kTileTokens];
   std::fill_n(sources, simd::kTileTokens, x.data());
   std::fill_n(parts, simd::kTileTokens, prepared.data());
+  const auto tokens_of = [&](int64_t t) { return std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens); };
   for (int64_t t = 0; t < tiles; ++t)
-    matmul.pack(form, sources, parts, simd::kTileTokens, kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
+    matmul.pack(form, sources, parts, tokens_of(t), kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
+  int64_t window = 0;
   const double time = best_time(o.seconds, [&] {
-    threads.run(kRows / simd::kPanelRows, [&](int64_t task, int worker) {
+    window = (window + 1) % windows;
+    threads.run(kRows / simd::kPanelRows, [&](int64_t index, int worker) {
+      const int64_t task = index + window * (kRows / simd::kPanelRows);
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
       alignas(64) float y[simd::kTileTokens * simd::kPanelRows];
       if (tokens < matmul.gemm_rows(weight)) {
-        simd::GemvRow some[simd::kTileTokens];
-        std::fill_n(some, tokens, simd::GemvRow{x.data(), prepared.data(), y});
-        matmul.gemv(weight, task * kPanelRows, kPanelRows, {some, static_cast<size_t>(tokens)}, panel, nullptr);
+        for (int64_t t = 0; t < tokens; ++t) {
+          matmul.gemv(weight, task * kPanelRows, kPanelRows, x.data(), prepared.data(), panel, y,
+                      t > 0 ? weight.row(task * kPanelRows) : nullptr);
+        }
         return;
       }
       const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tokens, panel);
       for (int64_t t = 0; t < tiles; ++t) {
         matmul.gemm(weight, unpacked, packed.data() + static_cast<size_t>(t) * tile_bytes,
-                    std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens), y,
+                    {y, kPanelRows, tokens_of(t)},
                     simd::Matmul::panel_at(weight, (task + 1) * simd::kPanelRows).part(t, tiles));
       }
     });
@@ -265,6 +274,10 @@ Options parse(const std::vector<std::string>& words) {
       o.tune = true, --i;
       continue;
     }
+    if (words[i] == "--cold") {
+      o.cold = true, --i;
+      continue;
+    }
     if (i + 1 == words.size()) fail(Status::kInvalidArgument, "{} needs a value", words[i]);
     const std::string& value = words[i + 1];
     if (words[i] == "-t")
@@ -297,7 +310,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     fmt::print(stderr,
                "bench_op: {}\nusage: bench_op [-t THREADS] [--level NAME] [--type TYPE] [--activations auto|f32] [-o "
-               "md|jsonl] [--stream MIB] [--seconds S] [--tune]\n",
+               "md|jsonl] [--stream MIB] [--seconds S] [--cold] [--tune]\n",
                error.what());
     return 2;
   }

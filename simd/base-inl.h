@@ -113,6 +113,30 @@ class Spread {
   int64_t each_;
 };
 
+// The same for few tokens, whose GEMM takes no longer than memory: kBytes of `soon` a block, line by line between the
+// loads of its 8 dwords of columns, with no condition on the way. Nothing to fetch: what is being read anyway.
+template <int64_t kBytes>
+class FetchBlocks {
+ public:
+  FetchBlocks(const Soon& soon, const uint8_t* here) : at_(reinterpret_cast<uintptr_t>(soon.at ? soon.at : here)) {}
+  HWY_INLINE void block() { at_ += kBytes; }
+  template <int k4>
+  HWY_INLINE void dword() {
+    constexpr int64_t kFrom = (k4 * kLines + 7) / 8, kTo = ((k4 + 1) * kLines + 7) / 8;
+    for (int64_t i = kFrom; i < kTo; ++i)
+      __builtin_prefetch(reinterpret_cast<const void*>(at_ + static_cast<uintptr_t>(i * kBytes / kLines)), 0, 2);
+  }
+
+ private:
+  static constexpr int64_t kLines = (kBytes + 63) / 64;
+  uintptr_t at_;
+};
+
+// Puts a vector of rows from r0 on of token t.
+HWY_INLINE void put(const GemmOut& out, int64_t t, int64_t r0, V16 values) {
+  if (t < out.tokens) hn::StoreU(values, d16, out.y + t * out.stride + r0);
+}
+
 // The fixed tree over 8 or 16 lanes.
 HWY_INLINE float tree_sum(float* lanes, int count) {
   for (int half = count / 2; half; half /= 2) {

@@ -14,7 +14,7 @@ namespace moiety::simd::MOIETY_LEVEL {
 // kSmall promises a <= 128, so that a pair of products fits 16 bits and maddubs can't saturate (|b| <= 127).
 // dot2: sum[i] += the 2 products of int16 pairs.
 // pack: int32 that fit to int16; in each 128 bits the 4 of a, then the 4 of b.
-// take_words: 16-bit words of a (0..31) and b (32..63). even_lanes, odd_lanes: 128-bit lanes 0 and 2, 1 and 3 of a, b.
+// four_pieces: 16 bytes of each. take_words: 16-bit words of a (0..31) and b (32..63). even_lanes, odd_lanes: 128-bit lanes 0 and 2, 1 and 3 of a, b.
 
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128
 inline constexpr bool kHasPack = true;
@@ -54,6 +54,12 @@ HWY_INLINE V two_lanes(V a, V b) {
   const hn::DFromV<V> d;
   const auto bits = [](V x) HWY_ATTR { return hn::BitCast(di16, x).raw; };
   return hn::BitCast(d, hn::Vec<DI16>{_mm512_shuffle_i64x2(bits(a), bits(b), lanes)});
+}
+HWY_INLINE __m512i four_pieces(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d) {
+  const auto piece = [](const uint8_t* at) HWY_ATTR { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); };
+  __m512i x = _mm512_inserti32x4(_mm512_castsi128_si512(piece(a)), piece(b), 1);
+  x = _mm512_inserti32x4(x, piece(c), 2);
+  return _mm512_inserti32x4(x, piece(d), 3);
 }
 template <class V>
 HWY_INLINE V even_lanes(V a, V b) {

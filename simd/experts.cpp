@@ -12,17 +12,14 @@
 namespace moiety::simd {
 namespace {
 
-// Outputs of a task: 4 panels. Of a single token more, as each jump to another place of the weights costs time; each
-// worker still has some tasks.
+// Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the weights
+// costs time, if each worker still has `share` of them.
 constexpr int64_t kChunk = 64, kMostChunk = 512;
-int64_t token_chunk(int64_t outputs, int64_t groups, int workers) {
-  const int64_t most = std::clamp<int64_t>(outputs * groups / (2 * workers), kChunk, kMostChunk);
+int64_t task_chunk(int64_t outputs, int64_t groups, int workers, int64_t share, int64_t most) {
+  most = std::clamp<int64_t>(outputs * groups / (share * workers), kChunk, most);
   const int64_t pieces = (outputs + most - 1) / most;
   return (outputs + pieces * kPanelRows - 1) / (pieces * kPanelRows) * kPanelRows;
 }
-
-// Rows of activations whose outputs of a task fit kMostChunk floats.
-int32_t tokens_at_once(int64_t outputs) { return static_cast<int32_t>(std::min(kGemvRows, kMostChunk / outputs)); }
 
 // One step's groups and where their data lies in the scratch.
 struct Step {
@@ -55,7 +52,6 @@ class ExpertsKernel final : public Kernel {
       for (const Tensor* t : {&expert.gate, &expert.up, &expert.down}) {
         if (*t) gemm_rows_ = std::max(gemm_rows_, matmul_.gemm_rows(*t));
       }
-      panels_ &= expert.down.layout == Layout::kPanels;
       panel_ = std::max(panel_, matmul_.panel_bytes(expert.down));
     }
   }
@@ -78,7 +74,9 @@ class ExpertsKernel final : public Kernel {
     make_groups(routing, step);
     prepare_inputs(call, step);
     const bool one = call.inputs[0].tensor.rows() == 1 && step.tile_count == 0;
-    const int64_t chunk = one ? token_chunk(hidden_, step.group_count, call.threads->size()) : kChunk;
+    const int workers = call.threads->size();
+    const int64_t chunk = one ? task_chunk(hidden_, step.group_count, workers, 2, kMostChunk)
+                              : task_chunk(hidden_, step.group_count, workers, 8, 4 * kChunk);
     const int64_t chunks = (hidden_ + chunk - 1) / chunk;
     // On several memory nodes a worker's tasks are the same part of every expert, so that it finds their pages near.
     const bool by_rows = call.threads->nodes() > 1;
@@ -88,11 +86,7 @@ class ExpertsKernel final : public Kernel {
     };
     call.threads->run(step.group_count * chunks, phase1);
     prepare_hidden(call, step);
-    // Weights stream better in longer pieces; those that are unpacked leave no more than a panel in the caches.
-    const bool pieces = step.tile_count == 0 || (panels_ && width_ >= 4 * kChunk * call.threads->size());
-    const int64_t columns = one      ? token_chunk(width_, 1, call.threads->size())
-                            : pieces ? kChunk
-                                     : kPanelRows;
+    const int64_t columns = one ? task_chunk(width_, 1, workers, 2, kMostChunk) : down_chunk(workers);
     const auto phase2 = [&](int64_t task, int worker) {
       down_columns(call, step, task * columns, std::min(columns, width_ - task * columns), worker);
     };
@@ -100,6 +94,11 @@ class ExpertsKernel final : public Kernel {
   }
 
  private:
+  // Columns of a task of the second phase. Each task reads every expert's tiles: the more columns, the less often.
+  int64_t down_chunk(int workers) const noexcept {
+    return std::clamp<int64_t>(width_ / (4 * workers) / kPanelRows * kPanelRows, kPanelRows, 4 * kChunk);
+  }
+
   size_t index(const Tensor& weight) const { return static_cast<size_t>(matmul_.form(weight.dtype)); }
 
   // Places a step's parts one behind the other; returns their size. n: entries of the routing.
@@ -217,37 +216,31 @@ class ExpertsKernel final : public Kernel {
       const Tensor& x = call.inputs[0].tensor;
       float gate[kMostChunk], up[kMostChunk];
       std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-      const int32_t end = group.first + group.count;
-      for (int32_t entry = group.first, tokens; entry < end; entry += tokens) {
-        tokens = std::min(end - entry, tokens_at_once(count));
+      for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
+        const int32_t row = call.inputs[1].routing.row[entry];
         const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
-          GemvRow some[kGemvRows];
-          for (int32_t i = 0; i < tokens; ++i) {
-            const int32_t row = call.inputs[1].routing.row[entry + i];
-            some[i] = {reinterpret_cast<const float*>(x.row(row)),
-                       prepared_row(matmul_.form(weight.dtype), step.prepared[index(weight)], width_, row), y + i * count};
-          }
-          matmul_.gemv(weight, first, count, {some, static_cast<size_t>(tokens)}, scratch,
+          matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
+                       prepared_row(matmul_.form(weight.dtype), step.prepared[index(weight)], width_, row), scratch, y,
                        entry > group.first ? weight.row(first) : next);
         };
         if (expert.gate) multiply(expert.gate, gate, expert.up.row(first));
         multiply(expert.up, up, chunk_after(step, group_index, first + count));
-        for (int32_t i = 0; i < tokens; ++i) {
-          activate(expert, first, count, gate + i * count, up + i * count,
-                   step.hidden + (entry + i) * hidden_ + first);
-        }
+        activate(expert, first, count, gate, up, step.hidden + entry * hidden_ + first);
       }
       return;
     }
     std::byte* gate_panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     std::byte* up_panel = gate_panel + panel_;
+    const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+    const int64_t span = tiles == 1 ? kChunk : kPanelRows;
+    alignas(kAlignment) float gate[kTileTokens * kChunk], up[kTileTokens * kChunk];
+    if (first + chunk >= hidden_ && group_index + 1 < step.group_count)
+      fetch_tile(step.tiles, step.groups[group_index + 1], expert.up);
     for (int64_t at = first; at < first + count; at += kPanelRows) {
-      const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at);
-      const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
       Panel gate_at{};
       if (expert.gate) gate_at = matmul_.unpack(expert.gate, at, rows, group.count, gate_panel);
       const Panel up_at = matmul_.unpack(expert.up, at, rows, group.count, up_panel);
-      float gate[kTileTokens * kPanelRows], up[kTileTokens * kPanelRows];
       const bool more = at + kPanelRows < hidden_;
       const Expert& after = more ? expert : next_expert(step, group_index);
       const int64_t after_row = more ? at + kPanelRows : 0;
@@ -255,15 +248,20 @@ class ExpertsKernel final : public Kernel {
         const int64_t done = i * kTileTokens, tile = group.tile + i;
         const int64_t tokens = std::min<int64_t>(kTileTokens, group.count - done);
         if (expert.gate) {
-          matmul_.gemm(expert.gate, gate_at, tile_at(step.tiles, expert.gate, tile), tokens, gate,
+          matmul_.gemm(expert.gate, gate_at, tile_at(step.tiles, expert.gate, tile), {gate + at - begin, span, tokens},
                        Matmul::panel_at(after.gate, after_row).part(i, tiles));
         }
-        matmul_.gemm(expert.up, up_at, tile_at(step.tiles, expert.up, tile), tokens, up,
+        matmul_.gemm(expert.up, up_at, tile_at(step.tiles, expert.up, tile), {up + at - begin, span, tokens},
                      Matmul::panel_at(after.up, after_row).part(i, tiles));
-        for (int64_t t = 0; t < tokens; ++t) {
-          activate(expert, at, rows, gate + t * kPanelRows, up + t * kPanelRows,
-                   step.hidden + (group.first + done + t) * hidden_ + at);
+        const int64_t end = at + rows;
+        if (end < first + count && end < begin + span) continue;
+        float* hidden = step.hidden + (group.first + done) * hidden_ + begin;
+        if (end - begin == span) {
+          activate_tile(expert, begin, span, tokens, gate, up, hidden);
+          continue;
         }
+        for (int64_t t = 0; t < tokens; ++t)
+          activate(expert, begin, end - begin, gate + t * span, up + t * span, hidden + t * hidden_);
       }
     }
   }
@@ -286,15 +284,38 @@ class ExpertsKernel final : public Kernel {
     return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, weight.cols());
   }
 
+  // hidden[count] = act(gate) * up, with the biases of the outputs from `first` on.
+  // Fetches the first tile of a group that comes next: the panels' own loads would wait for every line of it.
+  void fetch_tile(std::byte* const* tiles, const Step::Group& group, const Tensor& like) const noexcept {
+    if (group.tile < 0) return;
+    const std::byte* tile = tile_at(tiles, like, group.tile);
+    const size_t bytes = Matmul::tile_bytes(matmul_.form(like.dtype), like.cols(), std::min(group.count, kTileTokens));
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(tile + at, 0, 2);
+  }
+
   void activate(const Expert& expert, int64_t first, int64_t count, float* gate, float* up,
                 float* hidden) const noexcept {
     add_bias(expert.gate_bias, first, count, gate);
     add_bias(expert.up_bias, first, count, up);
+    activate(expert, count, gate, up, hidden);
+  }
+  void activate(const Expert& expert, int64_t count, const float* gate, const float* up, float* hidden) const noexcept {
     const auto kind = static_cast<RowActivation>(op_.kind);
     if (expert.gate)
       matmul_.kernels().rows.glu(kind, op_.limit, op_.alpha, gate, up, count, hidden);
     else
       matmul_.kernels().rows.act(kind, up, count, hidden);
+  }
+
+  // The same for whole rows [tokens][span].
+  void activate_tile(const Expert& expert, int64_t first, int64_t span, int64_t tokens, float* gate, float* up,
+                     float* hidden) const noexcept {
+    for (int64_t t = 0; t < tokens; ++t) {
+      add_bias(expert.gate_bias, first, span, gate + t * span);
+      add_bias(expert.up_bias, first, span, up + t * span);
+    }
+    activate(expert, tokens * span, gate, up, up);
+    for (int64_t t = 0; t < tokens; ++t) std::copy_n(up + t * span, span, hidden + t * hidden_);
   }
 
   static void add_bias(const Tensor& bias, int64_t first, int64_t count, float* y) noexcept {
@@ -314,7 +335,7 @@ class ExpertsKernel final : public Kernel {
     for (int64_t row = 0; call.first && row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-    float y[std::max(kTileTokens * kPanelRows, kMostChunk)];
+    alignas(kAlignment) float y[std::max(kTileTokens * kChunk, kMostChunk)];
     const auto combine = [&](const Expert& expert, int32_t entry, int64_t at, int64_t columns, float* values) {
       add_bias(expert.down_bias, at, columns, values);
       float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + at;
@@ -328,23 +349,19 @@ class ExpertsKernel final : public Kernel {
         const bool more = g + 1 < step.group_count;
         const Expert& after = op_.bank->expert(step.groups[more ? g + 1 : 0].expert);
         const std::byte* next = after.down.row(std::min(more ? first : first + count, width_ - 1));
-        const int32_t end = group.first + group.count;
-        for (int32_t entry = group.first, tokens; entry < end; entry += tokens) {
-          tokens = std::min(end - entry, tokens_at_once(count));
-          GemvRow some[kGemvRows];
-          for (int32_t i = 0; i < tokens; ++i) {
-            some[i] = {step.hidden + (entry + i) * hidden_,
-                       prepared_row(form, step.hidden_prepared[index(expert.down)], hidden_, entry + i), y + i * count};
-          }
-          matmul_.gemv(expert.down, first, count, {some, static_cast<size_t>(tokens)}, panel,
+        for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
+          matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
+                       prepared_row(form, step.hidden_prepared[index(expert.down)], hidden_, entry), panel, y,
                        entry > group.first ? expert.down.row(first) : next);
-          for (int32_t i = 0; i < tokens; ++i) combine(expert, entry + i, first, count, y + i * count);
+          combine(expert, entry, first, count, y);
         }
         continue;
       }
       const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      const int64_t span = tiles == 1 ? kChunk : kPanelRows;
+      if (g + 1 < step.group_count) fetch_tile(step.hidden_tiles, step.groups[g + 1], expert.down);
       for (int64_t at = first; at < first + count; at += kPanelRows) {
-        const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at);
+        const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
         const Panel unpacked = matmul_.unpack(expert.down, at, columns, group.count, panel);
         const Soon soon = at + kPanelRows < first + count ? Matmul::panel_at(expert.down, at + kPanelRows)
                           : g + 1 < step.group_count
@@ -353,10 +370,12 @@ class ExpertsKernel final : public Kernel {
         for (int32_t i = 0; i < tiles; ++i) {
           const int32_t done = i * kTileTokens, tile = group.tile + i;
           const int32_t tokens = std::min(kTileTokens, group.count - done);
-          matmul_.gemm(expert.down, unpacked, tile_at(step.hidden_tiles, expert.down, tile), tokens, y,
-                       soon.part(i, tiles));
+          matmul_.gemm(expert.down, unpacked, tile_at(step.hidden_tiles, expert.down, tile),
+                       {y + at - begin, kChunk, tokens}, soon.part(i, tiles));
+          const int64_t end = at + columns;
+          if (end < first + count && end < begin + span) continue;
           for (int32_t t = 0; t < tokens; ++t)
-            combine(expert, group.first + done + t, at, columns, y + t * kPanelRows);
+            combine(expert, group.first + done + t, begin, end - begin, y + t * kChunk);
         }
       }
     }
@@ -369,7 +388,6 @@ class ExpertsKernel final : public Kernel {
   bool uses_[kForms] = {}, hidden_uses_[kForms] = {};
   size_t panel_ = 0;
   int64_t gemm_rows_ = 0;  // of a group: the most that a matrix of the bank asks for
-  bool panels_ = true;     // `down` of every expert
 };
 
 }  // namespace

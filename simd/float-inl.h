@@ -54,7 +54,7 @@ struct LaneStarts16 {
 
 // The GEMM of a lane-ordered panel and tile: `items` steps, each one multiply-add of kTokens sums.
 template <int kTokens, class Step>
-HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, const Soon& soon, const Step& step) {
+HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, const GemmOut& out, const Soon& soon, const Step& step) {
   HWY_ALIGN float stack[5][kTokens][kStep];
   Spread fetch(soon, 16);
   int depth = 0;
@@ -73,7 +73,7 @@ HWY_INLINE void gemm_tokens(int64_t items, int64_t t0, int64_t r0, float* y, con
     for (int t = 0; t < kTokens; ++t) hn::Store(acc[t], d16, stack[depth][t]);
     ++depth;
   }
-  for (int t = 0; t < kTokens; ++t) hn::StoreU(hn::Load(d16, stack[0][t]), d16, y + (t0 + t) * 16 + r0);
+  for (int t = 0; t < kTokens; ++t) put(out, t0 + t, r0, hn::Load(d16, stack[0][t]));
 }
 
 #if defined(__AVX512BF16__)

@@ -110,25 +110,25 @@ void pack_f32(const float* const* rows, int64_t tokens, int64_t k, float* tile) 
 }
 
 template <int kTokens>
-HWY_NOINLINE void gemm_f32_tokens(const float* panel, const float* tile, int64_t k, int64_t t0, int64_t r0, float* y,
-                                  const Soon& soon) {
-  gemm_tokens<kTokens>(k, t0, r0, y, soon, [&](int64_t at, V16* acc) HWY_ATTR {
+HWY_NOINLINE void gemm_f32_tokens(const float* panel, const float* tile, int64_t k, int64_t t0, int64_t r0,
+                                  const GemmOut& out, const Soon& soon) {
+  gemm_tokens<kTokens>(k, t0, r0, out, soon, [&](int64_t at, V16* acc) HWY_ATTR {
     const V16 w = hn::LoadU(d16, panel + at * 16 + r0);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(w, hn::Set(d16, tile[at * kTileTokens + t0 + t]), acc[t]);
   });
 }
 
-void gemm_f32(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
+void gemm_f32(const float* panel, const float* tile, int64_t k, const GemmOut& out, Soon soon) noexcept {
   for (int64_t r = 0; r < 16; r += static_cast<int64_t>(kStep)) {
-    for (int64_t t = 0; t < tokens;) {
-      const int64_t left = tokens - t;
+    for (int64_t t = 0; t < out.tokens;) {
+      const int64_t left = out.tokens - t;
       if (left > 8) {  // absent tokens are zero: more of them cost less than another call
-        gemm_f32_tokens<12>(panel, tile, k, t, r, y, soon), t += 12;
+        gemm_f32_tokens<12>(panel, tile, k, t, r, out, soon), t += 12;
       } else if (left > 1) {
-        gemm_f32_tokens<4>(panel, tile, k, t, r, y, soon), t += 4;
+        gemm_f32_tokens<4>(panel, tile, k, t, r, out, soon), t += 4;
       } else {
-        gemm_f32_tokens<1>(panel, tile, k, t, r, y, soon), t += 1;
+        gemm_f32_tokens<1>(panel, tile, k, t, r, out, soon), t += 1;
       }
       soon = {};  // the first call has seen to it
     }
@@ -205,9 +205,9 @@ void pack_bf16(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t*
 }
 
 template <int kTokens>
-HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, int64_t pairs, int64_t t0, float* y,
-                                   const Soon& soon) {
-  gemm_tokens<kTokens>(pairs, t0, 0, y, soon, [&](int64_t at, V16* acc) HWY_ATTR {
+HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, int64_t pairs, int64_t t0,
+                                   const GemmOut& out, const Soon& soon) {
+  gemm_tokens<kTokens>(pairs, t0, 0, out, soon, [&](int64_t at, V16* acc) HWY_ATTR {
     const __m512i w = _mm512_loadu_si512(panel + at * 16);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) {
@@ -216,16 +216,16 @@ HWY_NOINLINE void gemm_bf16_tokens(const uint32_t* panel, const uint32_t* tile, 
   });
 }
 
-void gemm_bf16(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
+void gemm_bf16(const uint32_t* panel, const uint32_t* tile, int64_t k, const GemmOut& out, Soon soon) noexcept {
   const int64_t pairs = (k + 1) / 2;
-  for (int64_t t = 0; t < tokens;) {
-    const int64_t left = tokens - t;
+  for (int64_t t = 0; t < out.tokens;) {
+    const int64_t left = out.tokens - t;
     if (left > 8) {  // absent tokens are zero: more of them cost less than another call
-      gemm_bf16_tokens<12>(panel, tile, pairs, t, y, soon), t += 12;
+      gemm_bf16_tokens<12>(panel, tile, pairs, t, out, soon), t += 12;
     } else if (left > 1) {
-      gemm_bf16_tokens<4>(panel, tile, pairs, t, y, soon), t += 4;
+      gemm_bf16_tokens<4>(panel, tile, pairs, t, out, soon), t += 4;
     } else {
-      gemm_bf16_tokens<1>(panel, tile, pairs, t, y, soon), t += 1;
+      gemm_bf16_tokens<1>(panel, tile, pairs, t, out, soon), t += 1;
     }
     soon = {};  // the first call has seen to it
   }

@@ -104,23 +104,23 @@ void unpack_panel(const uint8_t* at, int64_t k, float* out) noexcept {
 }
 
 template <int kTokens>
-HWY_NOINLINE void gemm_f16_tokens(const uint8_t* panel, const float* tile, int64_t k, int64_t t0, int64_t r0, float* y,
-                                  const Soon& soon) {
-  gemm_tokens<kTokens>(k, t0, r0, y, soon, [&](int64_t at, V16* acc) HWY_ATTR {
+HWY_NOINLINE void gemm_f16_tokens(const uint8_t* panel, const float* tile, int64_t k, int64_t t0, int64_t r0,
+                                  const GemmOut& out, const Soon& soon) {
+  gemm_tokens<kTokens>(k, t0, r0, out, soon, [&](int64_t at, V16* acc) HWY_ATTR {
     const V16 w = LoadF16::load(panel + (at * kPanelRows + r0) * 2);
 #pragma GCC unroll 12
     for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(w, hn::Set(d16, tile[at * kTileTokens + t0 + t]), acc[t]);
   });
 }
 
-void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
+void gemm_f16(const uint8_t* panel, const float* tile, int64_t k, const GemmOut& out, Soon soon) noexcept {
   for (int64_t r = 0; r < kPanelRows; r += kStepRows) {
-    if (tokens > 8)  // absent tokens are zero: more of them cost less than another call
-      gemm_f16_tokens<12>(panel, tile, k, 0, r, y, soon);
-    else if (tokens > 4)
-      gemm_f16_tokens<8>(panel, tile, k, 0, r, y, soon);
+    if (out.tokens > 8)  // absent tokens are zero: more of them cost less than another call
+      gemm_f16_tokens<12>(panel, tile, k, 0, r, out, soon);
+    else if (out.tokens > 4)
+      gemm_f16_tokens<8>(panel, tile, k, 0, r, out, soon);
     else
-      gemm_f16_tokens<4>(panel, tile, k, 0, r, y, soon);
+      gemm_f16_tokens<4>(panel, tile, k, 0, r, out, soon);
     soon = {};  // the first call has seen to it
   }
 }

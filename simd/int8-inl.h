@@ -104,11 +104,7 @@ template <class T>
 inline constexpr bool kPacked = kHasPack&& T::kMost * 127 * (T::kGroup16 ? 8 : 16) <= 32767;
 
 template <class T>
-inline constexpr int64_t kGroupBytes = 8 / T::kBlocks * sizeof(typename T::Block);  // of a row
-
-// Groups of kTokens rows of activations that share the weights' loads.
-template <class T, int kTokens>
-using Groups = const GroupActs<T>* const[kTokens];
+inline constexpr int64_t kGroupBytes = int64_t{8 / T::kBlocks} * sizeof(typename T::Block);  // of a row
 
 // The dot products of 4 rows of a slice: [block][row], of the codes times the sub-scales if the type has any.
 template <class T>
@@ -124,49 +120,39 @@ HWY_INLINE VQ sum_rows(const VQ (&sums)[4], const VQ (&last_sums)[4], const Grou
     return sum_quads(sums);
   }
 }
-template <class T, int kTokens>
-MOIETY_STEP void dots(const typename T::Row rows[4], const Groups<T, kTokens>& x, const GroupScales& s, int slice,
-                      VQ (&out)[kTokens], Ahead& ahead) {
-  VQ sums[kTokens][4], last_sums[kTokens][4];
+template <class T>
+MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice,
+                    Ahead& ahead) {
+  VQ sums[4], last_sums[4];
 #pragma GCC unroll 4
   for (int r = 0; r < 4; ++r) {
     ahead.fetch<kGroupBytes<T> / kSlices>();
     const Halves w = T::codes(rows[r], slice);
-#pragma GCC unroll 2
-    for (int t = 0; t < kTokens; ++t) {
-      sums[t][r] = dot4<T::kSmall>(di16, x[t]->seed(0, slice), w.first, x[t]->half(0, slice));
-      if constexpr (T::kGroup16) {
-        last_sums[t][r] = dot4<T::kSmall>(di16, x[t]->seed(1, slice), w.last, x[t]->half(1, slice));
-      } else {
-        sums[t][r] = dot4<T::kSmall>(di16, sums[t][r], w.last, x[t]->half(1, slice));
-      }
+    sums[r] = dot4<T::kSmall>(di16, x.seed(0, slice), w.first, x.half(0, slice));
+    if constexpr (T::kGroup16) {
+      last_sums[r] = dot4<T::kSmall>(di16, x.seed(1, slice), w.last, x.half(1, slice));
+    } else {
+      sums[r] = dot4<T::kSmall>(di16, sums[r], w.last, x.half(1, slice));
     }
   }
-#pragma GCC unroll 2
-  for (int t = 0; t < kTokens; ++t) out[t] = sum_rows<T>(sums[t], last_sums[t], s, slice);
+  return sum_rows<T>(sums, last_sums, s, slice);
 }
 
-// Adds a group of 4 rows to the lanes: acc[token][slice] is [block][row], block b of the group is lane b of each row.
-template <class T, int kTokens>
-MOIETY_STEP void add_group(const QuadRows& rows, const Groups<T, kTokens>& x, V16 (&acc)[kTokens][kSlices],
-                           Ahead& ahead) {
+// Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
+template <class T>
+MOIETY_STEP void add_group(const QuadRows& rows, const GroupActs<T>& x, V16 (&acc)[kSlices], Ahead& ahead) {
   GroupScales s;
   T::scales(rows, s);
   const typename T::Row row[4] = {T::row(rows.at[0]), T::row(rows.at[1]), T::row(rows.at[2]), T::row(rows.at[3])};
 #pragma GCC unroll 8
   for (int i = 0; i < kSlices; ++i) {
-    VQ sums[kTokens];
-    dots<T, kTokens>(row, x, s, i, sums, ahead);
-#pragma GCC unroll 2
-    for (int t = 0; t < kTokens; ++t) {
-      V16& to = acc[t][i];
-      to = hn::MulAdd(hn::ConvertTo(d16, sums[t]), hn::Mul(s.ws[i], x[t]->scales[i]), to);
-      if constexpr (T::kMin && T::kGroup16) {
-        const VQ m = dot2(di16, s.sub_mins[i], x[t]->sums[i]);
-        to = hn::NegMulAdd(hn::Mul(s.wm[i], x[t]->scales[i]), hn::ConvertTo(d16, m), to);
-      } else if constexpr (T::kMin) {
-        to = hn::NegMulAdd(s.wm[i], x[t]->block_sums[i], to);
-      }
+    const VQ sums = dots<T>(row, x, s, i, ahead);
+    acc[i] = hn::MulAdd(hn::ConvertTo(d16, sums), hn::Mul(s.ws[i], x.scales[i]), acc[i]);
+    if constexpr (T::kMin && T::kGroup16) {
+      const VQ m = dot2(di16, s.sub_mins[i], x.sums[i]);
+      acc[i] = hn::NegMulAdd(hn::Mul(s.wm[i], x.scales[i]), hn::ConvertTo(d16, m), acc[i]);
+    } else if constexpr (T::kMin) {
+      acc[i] = hn::NegMulAdd(s.wm[i], x.block_sums[i], acc[i]);
     }
   }
 }
@@ -214,8 +200,7 @@ HWY_INLINE void advance(QuadRows& quad, int64_t bytes) {
 template <class T>
 class RowGroups {
  public:
-  void make(const Int8Row& x, int64_t blocks) noexcept {
-    x_ = x, last_ = x.sums + (blocks + 7) / 8 * 8;
+  RowGroups(const Int8Row& x, int64_t blocks) noexcept : x_(x), last_(x.sums + (blocks + 7) / 8 * 8) {
     for (int64_t g = 0; g < kStored && 8 * g < blocks; ++g) make(g, groups_[g]);
   }
   HWY_INLINE const GroupActs<T>& at(int64_t g) {
@@ -229,62 +214,36 @@ class RowGroups {
   HWY_INLINE const GroupActs<T>& make(int64_t g, Memory& memory) const {
     return *new (memory) GroupActs<T>(x_.codes + 256 * g, x_.scales + 8 * g, x_.sums + 8 * g, last_ + 8 * g);
   }
-  Int8Row x_;
+  const Int8Row& x_;
   const int32_t* last_;
   alignas(64) Memory groups_[kStored];
   alignas(64) Memory other_;
 };
 
-template <class T>
-HWY_INLINE void add_groups(const QuadRows& rows, RowGroups<T> (&x)[1], int64_t g, V16 (&acc)[1][kSlices],
-                           Ahead& ahead) {
-  add_group<T, 1>(rows, {&x[0].at(g)}, acc, ahead);
-}
-template <class T>
-HWY_INLINE void add_groups(const QuadRows& rows, RowGroups<T> (&x)[2], int64_t g, V16 (&acc)[2][kSlices],
-                           Ahead& ahead) {
-  add_group<T, 2>(rows, {&x[0].at(g), &x[1].at(g)}, acc, ahead);
-}
-
 // Four rows at a time: the more are read side by side, the slower memory streams.
-template <class T, int kTokens>
-HWY_INLINE void gemv_rows(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k,
-                          const Int8Row* const (&x)[kTokens], float* const (&y)[kTokens], const uint8_t* next) noexcept {
+template <class T>
+void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
+               const uint8_t* next) noexcept {
   const int64_t blocks = k / 32, groups = blocks / 8;
-  RowGroups<T> acts[kTokens];
-  for (int t = 0; t < kTokens; ++t) acts[t].make(*x[t], blocks);
+  RowGroups<T> acts(x, blocks);
   Ahead ahead(weights, rows * row_bytes, next);
   for (int64_t r = 0; r < rows; r += 4) {
     QuadRows quad = quad_rows(weights, row_bytes, rows, r);
-    V16 acc[kTokens][kSlices];
-    for (auto& token : acc) {
-      for (V16& a : token) a = hn::Zero(d16);
-    }
+    V16 acc[kSlices];
+    for (V16& a : acc) a = hn::Zero(d16);
     for (int64_t g = 0; g < groups; ++g) {
-      add_groups(quad, acts, g, acc, ahead);
+      add_group<T>(quad, acts.at(g), acc, ahead);
       ahead.turn();
       advance(quad, kGroupBytes<T>);
     }
     if constexpr (T::kBlocks == 1) {
-      if (blocks % 8) add_groups(TailGroup<T>(quad, blocks).rows, acts, groups, acc, ahead);
+      if (blocks % 8) add_group<T>(TailGroup<T>(quad, blocks).rows, acts.at(groups), acc, ahead);
     }
-    for (int t = 0; t < kTokens; ++t) {
-      HWY_ALIGN float sums[4];
-      hn::Store(sum_lanes<T>(acc[t]), df1, sums);
-      __builtin_memcpy(y[t] + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
-    }
+    HWY_ALIGN float sums[4];
+    hn::Store(sum_lanes<T>(acc), df1, sums);
+    __builtin_memcpy(y + r, sums, static_cast<size_t>(rows - r < 4 ? rows - r : 4) * sizeof(float));
   }
   ahead.done();
-}
-template <class T>
-void gemv_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
-               const uint8_t* next) noexcept {
-  gemv_rows<T, 1>(weights, row_bytes, rows, k, {&x}, {y}, next);
-}
-template <class T>
-void gemv_pair(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x0, const Int8Row& x1,
-               float* y0, float* y1, const uint8_t* next) noexcept {
-  gemv_rows<T, 2>(weights, row_bytes, rows, k, {&x0, &x1}, {y0, y1}, next);
 }
 
 // The 128-bit lanes of x to at(0), at(1), ...
@@ -327,33 +286,15 @@ MOIETY_STEP void columns(const QuadRows& quad, int slice, int half, VQ out[4]) {
   transpose(di16, codes[0], codes[1], codes[2], codes[3], out);
 }
 
-// Puts the blocks of a group of 16 rows at their positions.
+// Puts the scales of the blocks of a group of 16 rows, `stride` bytes apart, at their positions.
 template <class T>
-MOIETY_STEP void unpack_group(const QuadRows* quads, const int64_t* position, const Int8Panel& panel) {
+MOIETY_STEP void unpack_scales(const uint8_t* first, int64_t stride, const int64_t* position, const Int8Panel& panel) {
   GroupScales s[4];
-  for (int q = 0; q < 4; ++q) T::scales(quads[q], s[q]);
-  if constexpr (Turned<T>::kHas) {
-    Turned<T>::codes(TurnRows{quads}, [&](int block, int k4, VB codes) HWY_ATTR {
-      hn::StoreU(codes, db, panel.codes + position[block] * 512 + k4 * 64);
-    });
-  }
+  for (int q = 0; q < 4; ++q) T::scales(quad_rows(first, stride, 16, 4 * q), s[q]);
   for (int i = 0; i < kSlices; ++i) {
-    const auto place = [&](auto* base, int64_t stride) {
-      return [=](int lane) { return base + position[T::block(i, lane)] * stride; };
-    };
-    for (int half = 0; half < 2 && !Turned<T>::kHas; ++half) {
-      VQ column[4][4];
-#pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) columns<T>(quads[q], i, half, column[q]);
-#pragma GCC unroll 4
-      for (int k4 = 0; k4 < 4; ++k4) {
-        const VQ rows[4] = {column[0][k4], column[1][k4], column[2][k4], column[3][k4]};
-        store_rows(di16, rows, place(reinterpret_cast<int32_t*>(panel.codes) + (4 * half + k4) * 16, 128));
-      }
-    }
     const auto store = [&](auto d, auto of, auto* base, int64_t stride) HWY_ATTR {
       const hn::Vec<decltype(d)> rows[4] = {of(s[0]), of(s[1]), of(s[2]), of(s[3])};
-      store_rows(d, rows, place(base, stride));
+      store_rows(d, rows, [=](int lane) { return base + position[T::block(i, lane)] * stride; });
     };
     store(
         d16, [i](const GroupScales& x) { return x.ws[i]; }, panel.scales, 16);
@@ -372,24 +313,78 @@ MOIETY_STEP void unpack_group(const QuadRows* quads, const int64_t* position, co
   }
 }
 
+// The same for their codes.
+template <class T>
+MOIETY_STEP void unpack_codes(const uint8_t* first, int64_t stride, const int64_t* position, uint8_t* to) {
+  if constexpr (Turned<T>::kHas) {
+    const TurnRows turned{first, stride};
+    const typename Turned<T>::Shared shared(turned);
+#pragma GCC unroll 8
+    for (int part = 0; part < 8 / Turned<T>::kTogether; ++part) {
+      const int64_t* at = position + part * Turned<T>::kTogether;
+      Turned<T>::codes(turned, shared, part, [&](int block, int k4, VB codes) HWY_ATTR {
+        hn::StoreU(codes, db, to + at[block] * 512 + k4 * 64);
+      });
+    }
+    return;
+  }
+  for (int i = 0; i < kSlices; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      VQ column[4][4];
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) columns<T>(quad_rows(first, stride, 16, 4 * q), i, half, column[q]);
+#pragma GCC unroll 4
+      for (int k4 = 0; k4 < 4; ++k4) {
+        const VQ rows[4] = {column[0][k4], column[1][k4], column[2][k4], column[3][k4]};
+        store_rows(di16, rows, [&](int lane) {
+          return reinterpret_cast<int32_t*>(to) + position[T::block(i, lane)] * 128 + (4 * half + k4) * 16;
+        });
+      }
+    }
+  }
+}
+
+// Walks through kGroups groups of up to 16 rows at a time. Where rows or blocks of a group are absent, it gives a copy with
+// zeros: nothing behind the rows is read.
+template <class T, int kGroups = 1>
+class GroupWalk {
+ public:
+  const uint8_t* first;    // where the rows begin
+  int64_t stride, blocks;  // bytes between them; of each row
+  HWY_INLINE GroupWalk(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t blocks_)
+      : weights_(weights), row_bytes_(row_bytes), rows_(rows), left_(blocks_) {}
+  HWY_INLINE bool next() {
+    if (left_ <= 0) return false;
+    blocks = left_ < 8 * kGroups ? left_ : 8 * kGroups;
+    left_ -= blocks;
+    first = weights_, stride = row_bytes_;
+    weights_ += kBytes;
+    if (rows_ < kPanelRows || blocks % 8 != 0) copy();
+    return true;
+  }
+
+ private:
+  static constexpr int64_t kBytes = kGroups * kGroupBytes<T>;
+  HWY_NOINLINE void copy() noexcept {
+    __builtin_memset(copy_, 0, sizeof copy_);
+    for (int64_t r = 0; r < rows_; ++r)
+      __builtin_memcpy(copy_[r], first + r * row_bytes_, static_cast<size_t>(blocks * kGroupBytes<T> / 8));
+    first = copy_[0], stride = kBytes;
+  }
+  const uint8_t* weights_;
+  int64_t row_bytes_, rows_, left_;
+  HWY_ALIGN uint8_t copy_[kPanelRows][kBytes];
+};
+
 template <class T>
 void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept {
   const int64_t blocks = k / 32;
-  QuadRows quads[kPanelRows / 4];
-  for (int q = 0; q < kPanelRows / 4; ++q) quads[q] = quad_rows(weights, row_bytes, rows, 4 * q);
   LaneStarts place(blocks);
-  for (int64_t g = 0; g < blocks / 8; ++g) {
-    unpack_group<T>(quads, place.start, panel);
-    for (QuadRows& quad : quads) advance(quad, kGroupBytes<T>);
+  for (GroupWalk<T> walk(weights, row_bytes, rows, blocks); walk.next();) {
+    for (int64_t b = walk.blocks; b < 8; ++b) place.start[b] = blocks;  // what is absent goes to the spare block
+    unpack_scales<T>(walk.first, walk.stride, place.start, panel);
+    unpack_codes<T>(walk.first, walk.stride, place.start, panel.codes);
     for (int64_t& at : place.start) ++at;
-  }
-  if constexpr (T::kBlocks == 1) {
-    if (blocks % 8) {  // nothing behind the rows is read; what is absent goes to the spare block
-      const TailGroup<T> tails[4] = {{quads[0], blocks}, {quads[1], blocks}, {quads[2], blocks}, {quads[3], blocks}};
-      const QuadRows rows_of[4] = {tails[0].rows, tails[1].rows, tails[2].rows, tails[3].rows};
-      for (int64_t b = blocks % 8; b < 8; ++b) place.start[b] = blocks;
-      unpack_group<T>(rows_of, place.start, panel);
-    }
   }
 }
 

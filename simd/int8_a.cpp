@@ -42,25 +42,25 @@ void quantise(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* 
 void pack_int8(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept {
   const int64_t blocks = k / 32, padded = int8_padded(k) / 32;
   lane_order<8>(blocks, [&](int64_t b, int64_t at) {
-    int32_t* codes = tile.codes + at * 8 * kTileTokens;
-    for (int64_t t = 0; t < kTileTokens; ++t) {
+    int32_t* codes = tile.codes + at * 8 * tile.width;
+    for (int64_t t = 0; t < tile.width; ++t) {
       for (int half = 0; half < 2; ++half) {
         int32_t* to = codes + t * 8 + half * 4;
         if (t < tokens) __builtin_memcpy(to, rows[t].codes + int8_place(b, half), 16);
         else __builtin_memset(to, 0, 16);
       }
     }
-    int32_t* sums = tile.sums + at * 4 * kTileTokens;
-    for (int64_t t = 0; t < kTileTokens; ++t) {
+    for (int64_t t = 0; t < tile.width; ++t) {
       const bool used = t < tokens;
       const float scale = used ? rows[t].scales[b] : 0;
       const int32_t first = used ? rows[t].sums[b] : 0, last = used ? rows[t].sums[padded + b] : 0;
-      tile.scales[at * kTileTokens + t] = scale;
-      tile.block_sums[at * kTileTokens + t] = scale * static_cast<float>(first + last);
-      sums[t] = -first - last;
-      sums[kTileTokens + t] = -first;
-      sums[2 * kTileTokens + t] = -last;
-      sums[3 * kTileTokens + t] = (first & 0xffff) | last << 16;
+      const int64_t to = at * tile.width + t;
+      tile.scales[to] = scale;
+      tile.block_sums[to] = scale * static_cast<float>(first + last);
+      tile.sums[0][to] = -kSumsTimes * (first + last);
+      tile.sums[1][to] = -kSumsTimes * first;
+      tile.sums[2][to] = -kSumsTimes * last;
+      tile.sums[3][to] = (first & 0xffff) | last << 16;
     }
   });
 }

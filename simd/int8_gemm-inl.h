@@ -1,138 +1,198 @@
-// GEMM of a quantised type's panels times int8 activations; the order of additions is in kernels.h.
+// GEMM of a quantised type's rows times int8 activations: of a panel that was unpacked as a whole, or of the rows
+// themselves, for one tile.
 #pragma once
 
+#include "simd/block-inl.h"
 #include "simd/int8-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
 
-// The integer sums of a block, by the vectors' dot products: for all 32 codes, for the first or the last 16 of them.
-enum Half { kAll, kFirst, kLast };
-template <class T, int kTokens>
-struct VectorDots {
-  const Int8Panel& panel;
-  const Int8Tile& tile;
-  int64_t t0, r0;
-
-  HWY_INLINE VQ seed(int64_t at, Half which, int t) const {
-    if constexpr (T::kZero == 0) return hn::Zero(di16);
-    else return hn::ShiftLeft<hwy::FloorLog2(T::kZero)>(
-          hn::Set(di16, tile.sums[(at * 4 + which) * kTileTokens + t0 + t]));
+// An Int8Panel.
+template <class T>
+struct Unpacked : T {
+  struct Place : Int8Panel {
+    HWY_INLINE void lane() {}
+    HWY_INLINE void next() { codes += 512, scales += 16, mins += 16, sub += 32, sub_mins += 16; }
+  };
+  template <int k4>
+  static HWY_INLINE VB codes(const uint8_t* at) {
+    return hn::LoadU(db, at + k4 * 64);
   }
-  HWY_INLINE void dots(const uint8_t* w, const int32_t* codes, int from, int to, VQ (&sums)[kTokens]) const {
-    for (int k4 = from; k4 < to; ++k4) {
-      const auto weight = hn::LoadU(hn::Repartition<uint8_t, DI16>(), w + k4 * 64);
-#pragma GCC unroll 12
-      for (int t = 0; t < kTokens; ++t)
-        sums[t] = dot4<T::kSmall>(di16, sums[t], weight,
-                                  hn::BitCast(hn::Repartition<uint8_t, DI16>(), hn::Set(di16, codes[t * 8 + k4])));
+  static HWY_INLINE V16 scales(const Place& w, int64_t r0) { return hn::LoadU(d16, w.scales + r0); }
+  static HWY_INLINE V16 mins(const Place& w, int64_t r0) { return hn::LoadU(d16, w.mins + r0); }
+  static HWY_INLINE VQ sub(const Place& w, int half, int64_t r0) { return hn::LoadU(di16, w.sub + half * 16 + r0); }
+  static HWY_INLINE VQ sub_mins(const Place& w, int64_t r0) { return hn::LoadU(di16, w.sub_mins + r0); }
+};
+
+struct FetchSoon {
+  Spread spread;
+  HWY_INLINE void block() { spread.step(); }
+  template <int>
+  HWY_INLINE void dword() {}
+};
+
+template <class T, int kTokens>
+HWY_NOINLINE void unpacked_gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t t0, int64_t r0,
+                                       const GemmOut& out, const Soon& soon) noexcept {
+  FetchSoon fetch{{soon, k / 32}};
+  panel_tokens<Unpacked<T>, kTokens, 1>({panel}, k, TileActs{tile, t0}, t0, r0, out, fetch);
+}
+
+template <class T>
+void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept {
+  in_token_groups<T>(out.tokens, [&]<int kTokens>(int64_t t, int64_t r) HWY_ATTR {
+    unpacked_gemm_tokens<T, kTokens>(panel, tile, k, t, r, out, soon);
+    soon = {};  // the first call has seen to it
+  });
+}
+
+// The sums of the 8 lanes of a tile's outputs, for kTokens tokens at least.
+struct LaneSums {
+  HWY_ALIGN float at[8][kTileTokens][kPanelRows];
+  HWY_INLINE explicit LaneSums(int64_t tokens) {
+    for (auto& lane : at) {
+      for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t r = 0; r < kPanelRows; r += kVectorRows) hn::Store(hn::Zero(d16), d16, &lane[t][r]);
+      }
     }
   }
-  HWY_INLINE void sum(int64_t at, Half which, VQ (&sums)[kTokens]) const {
-    const int32_t* codes = tile.codes + (at * kTileTokens + t0) * 8;
-    const uint8_t* w = panel.codes + at * 512 + r0 * 4;
-    for (int t = 0; t < kTokens; ++t) sums[t] = seed(at, which, t);
-    if (which == kAll) {
-#pragma GCC unroll 1
-      for (int k4 = 0; k4 < 8; k4 += 2) dots(w, codes, k4, k4 + 2, sums);
-    } else {
-      dots(w, codes, which == kFirst ? 0 : 4, which == kFirst ? 4 : 8, sums);
+  HWY_INLINE void put_all(const GemmOut& out) const {
+    for (int64_t t = 0; t < out.tokens; ++t) {
+      for (int64_t r = 0; r < kPanelRows; r += kVectorRows) {
+        const auto lane = [&](int i) HWY_ATTR { return hn::Load(d16, &at[i][t][r]); };
+        const auto pair = [&](int i) HWY_ATTR {
+          return hn::Add(hn::Add(lane(i), lane(i + 4)), hn::Add(lane(i + 2), lane(i + 6)));
+        };
+        put(out, t, r, hn::Add(pair(0), pair(1)));
+      }
     }
   }
 };
 
-// One vector of rows times kTokens tokens, from token t0 of the tile. Sub-scales times sums are integers below 2^24, exact
-// in floats, whose products are cheaper.
-template <class T, int kTokens, class Dots>
-HWY_INLINE void gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int64_t blocks, int64_t t0, int64_t r0,
-                            float* y, const Soon& soon, Dots&& products) noexcept {
-  constexpr size_t kLanes = hn::MaxLanes(d16);
-  HWY_ALIGN float stack[4][kTokens][kLanes];
-  Spread fetch(soon, blocks);
-  int depth = 0;
-  int64_t at = 0;
-  for (int lane_index = 0; lane_index < 8; ++lane_index) {
-    const int lane = ((lane_index & 1) << 2) | (lane_index & 2) | ((lane_index & 4) >> 2);
-    V16 acc[kTokens];
-    for (int t = 0; t < kTokens; ++t) acc[t] = hn::Zero(d16);
-    const int64_t end = at + (blocks - lane + 7) / 8;
-    for (; at < end; ++at) {
-      const float* scales = tile.scales + at * kTileTokens + t0;
-      fetch.step();
-      VQ sums[kTokens];
-      V16 values[kTokens];
-      if constexpr (T::kGroup16) {
-        const auto sub = [&](int half) HWY_ATTR {
-          return hn::ConvertTo(d16, hn::LoadU(di16, panel.sub + at * 32 + half * 16 + r0));
-        };
-        const V16 first = sub(0), last = sub(1);
-        products.sum(at, kFirst, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::Mul(hn::ConvertTo(d16, sums[t]), first);
-        products.sum(at, kLast, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::MulAdd(hn::ConvertTo(d16, sums[t]), last, values[t]);
-      } else {
-        products.sum(at, kAll, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::ConvertTo(d16, sums[t]);
+// A lane's sums of some tokens, in registers.
+template <int kTokens>
+struct LaneAcc {
+  V16 acc[kTokens][1];
+  HWY_INLINE LaneAcc(const float (&lane)[kTileTokens][kPanelRows], int64_t t0, int64_t r0) {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t) acc[t][0] = hn::Load(d16, &lane[t0 + t][r0]);
+  }
+  HWY_INLINE void store(float (&lane)[kTileTokens][kPanelRows], int64_t t0, int64_t r0) const {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t) hn::Store(acc[t][0], d16, &lane[t0 + t][r0]);
+  }
+};
+
+// Scales of some groups.
+template <int kGroups>
+struct GroupScalesPanel {
+  HWY_ALIGN float scales[kGroups * 8 * 16], mins[kGroups * 8 * 16];
+  HWY_ALIGN int32_t sub[kGroups * 8 * 32], sub_mins[kGroups * 8 * 16];
+  HWY_INLINE Int8Panel block(int64_t b, uint8_t* codes) {
+    return {codes, scales + b * 16, mins + b * 16, sub + b * 32, sub_mins + b * 16};
+  }
+};
+inline constexpr int64_t kInOrder[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+// Turns the codes of some blocks, which hardly leave the registers until they are multiplied.
+template <class T>
+HWY_INLINE void turn(const TurnRows& rows, const typename Turned<T>::Shared& shared, int part, uint8_t* codes) {
+  Turned<T>::codes(rows, shared, part,
+                   [codes](int b, int k4, VB x) HWY_ATTR { hn::Store(x, db, codes + b * 512 + k4 * 64); });
+}
+
+// Where blocks come one by one, those of a lane in several groups follow each other, so that its sums stay in registers.
+template <class T, int kTokens>
+HWY_NOINLINE void turned_gemm_tokens(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k,
+                                     const Int8Tile& tile, const GemmOut& out, const Soon& soon) noexcept {
+  constexpr int kTogether = Turned<T>::kTogether, kGroups = kTogether == 1 ? 4 : 1;
+  GroupScalesPanel<kGroups> panel;
+  LaneSums sums(kTokens);
+  const TileActs acts{tile, 0};
+  FetchBlocks<2 * kGroupBytes<T>> fetch(soon, weights);
+  LaneStarts place(k / 32);
+  for (GroupWalk<T, kGroups> walk(weights, row_bytes, rows, k / 32); walk.next();) {
+    for (int64_t g = 0; 8 * g < walk.blocks; ++g)
+      unpack_scales<T>(walk.first + g * kGroupBytes<T>, walk.stride, kInOrder, panel.block(8 * g, nullptr));
+    if constexpr (kTogether == 1) {
+      for (int b = 0; b < 8; ++b) {
+        LaneAcc<kTokens> lane(sums.at[b], 0, 0);
+        int64_t from = place.start[b];
+#pragma GCC unroll 1
+        for (int64_t at = b; at < walk.blocks; at += 8) {
+          HWY_ALIGN uint8_t codes[512];
+          const TurnRows turned{walk.first + at / 8 * kGroupBytes<T>, walk.stride};
+          turn<T>(turned, typename Turned<T>::Shared(turned), b, codes);
+          panel_block<Unpacked<T>>({panel.block(at, codes)}, acts.block(from++, 0, 0), 0, lane.acc, fetch);
+          fetch.block();
+        }
+        place.start[b] = from;
+        lane.store(sums.at[b], 0, 0);
       }
-      const V16 ws = hn::LoadU(d16, panel.scales + at * 16 + r0);
-      for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(values[t], hn::Mul(ws, hn::Set(d16, scales[t])), acc[t]);
-      if constexpr (T::kMin) {
-        const V16 wm = hn::LoadU(d16, panel.mins + at * 16 + r0);
-        for (int t = 0; t < kTokens; ++t) {
-          if constexpr (T::kGroup16) {
-            const VQ both = hn::Set(di16, tile.sums[(at * 4 + 3) * kTileTokens + t0 + t]);
-            const VQ m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16 + r0), both);
-            acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
-          } else {
-            acc[t] = hn::NegMulAdd(wm, hn::Set(d16, tile.block_sums[at * kTileTokens + t0 + t]), acc[t]);
-          }
+    } else {
+      const TurnRows turned{walk.first, walk.stride};
+      const typename Turned<T>::Shared shared(turned);
+#pragma GCC unroll 4
+      for (int part = 0; part < 8 / kTogether; ++part) {
+        HWY_ALIGN uint8_t codes[kTogether * 512];
+        turn<T>(turned, shared, part, codes);
+        for (int i = 0; i < kTogether; ++i) {
+          const int b = part * kTogether + i;
+          LaneAcc<kTokens> lane(sums.at[b], 0, 0);
+          panel_block<Unpacked<T>>({panel.block(b, codes + i * 512)}, acts.block(place.start[b]++, 0, 0), 0, lane.acc,
+                                   fetch);
+          fetch.block();
+          lane.store(sums.at[b], 0, 0);
         }
       }
     }
-    for (int done = lane_index; done & 1; done >>= 1) {
-      --depth;
-      for (int t = 0; t < kTokens; ++t) acc[t] = hn::Add(hn::Load(d16, stack[depth][t]), acc[t]);
-    }
-    for (int t = 0; t < kTokens; ++t) hn::Store(acc[t], d16, stack[depth][t]);
-    ++depth;
   }
-  for (int t = 0; t < kTokens; ++t) hn::StoreU(hn::Load(d16, stack[0][t]), d16, y + (t0 + t) * 16 + r0);
+  sums.put_all(out);
 }
 
 template <class T, int kTokens>
-HWY_NOINLINE void vector_gemm(const Int8Panel& panel, const Int8Tile& tile, int64_t blocks, int64_t t0, int64_t r0,
-                              float* y, const Soon& soon) noexcept {
-  gemm_tokens<T, kTokens>(panel, tile, blocks, t0, r0, y, soon, VectorDots<T, kTokens>{panel, tile, t0, r0});
+HWY_NOINLINE void add_group_tokens(GroupScalesPanel<1>& group, uint8_t* codes, int64_t blocks, const int64_t* place, const Int8Tile& tile,
+                                   int64_t t0, int64_t r0, LaneSums& sums,
+                                   FetchBlocks<2 * kGroupBytes<T>>& fetch) noexcept {
+  const TileActs acts{tile, t0};
+  for (int64_t b = 0; b < blocks; ++b) {
+    LaneAcc<kTokens> lane(sums.at[b], t0, r0);
+    panel_block<Unpacked<T>>({group.block(b, codes + b * 512)}, acts.block(place[b], 0, 0), r0, lane.acc, fetch);
+    lane.store(sums.at[b], t0, r0);
+    fetch.block();
+  }
 }
 
 template <class T>
-void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept {
-  constexpr int kLanes = static_cast<int>(hn::MaxLanes(d16));
-  constexpr int kMost = kLanes == 16 ? (T::kGroup16 ? 8 : 12) : 4;  // what the registers hold
-  for (int64_t r = 0; r < 16; r += kLanes) {
-    int64_t t = 0;
-    while (t < tokens) {
-      const int64_t left = tokens - t;
-      if (kMost >= 12 && left > 8) {  // absent tokens are zero: more of them cost less than another call
-        vector_gemm<T, kMost >= 12 ? 12 : 1>(panel, tile, k / 32, t, r, y, soon), t += 12;
-      } else if (kMost >= 8 && left > 4) {
-        vector_gemm<T, kMost >= 8 ? 8 : 1>(panel, tile, k / 32, t, r, y, soon), t += 8;
-      } else if (left > 2) {
-        vector_gemm<T, 4>(panel, tile, k / 32, t, r, y, soon), t += 4;
-      } else if (left > 1) {
-        vector_gemm<T, 2>(panel, tile, k / 32, t, r, y, soon), t += 2;
-      } else {
-        vector_gemm<T, 1>(panel, tile, k / 32, t, r, y, soon), t += 1;
-      }
-      soon = {};  // the first call has seen to it
-    }
+void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
+                    const GemmOut& out, Soon soon) noexcept {
+  if constexpr (Turned<T>::kHas) {
+    const auto gemm = out.tokens > 8   ? turned_gemm_tokens<T, 12>
+                      : out.tokens > 4 ? turned_gemm_tokens<T, 8>
+                      : out.tokens > 2 ? turned_gemm_tokens<T, 4>
+                                       : turned_gemm_tokens<T, 2>;
+    return gemm(weights, row_bytes, rows, k, tile, out, soon);
   }
+  GroupScalesPanel<1> group;
+  HWY_ALIGN uint8_t codes[8 * 512];
+  LaneSums sums(kTileTokens);
+  LaneStarts place(k / 32);
+  FetchBlocks<2 * kGroupBytes<T>> fetch(soon, weights);
+  for (GroupWalk<T> walk(weights, row_bytes, rows, k / 32); walk.next();) {
+    unpack_scales<T>(walk.first, walk.stride, kInOrder, group.block(0, nullptr));
+    unpack_codes<T>(walk.first, walk.stride, kInOrder, codes);
+    in_token_groups<T>(out.tokens, [&]<int kTokens>(int64_t t, int64_t r) HWY_ATTR {
+      FetchBlocks<2 * kGroupBytes<T>> nothing({}, walk.first);
+      add_group_tokens<T, kTokens>(group, codes, walk.blocks, place.start, tile, t, r, sums, t + r == 0 ? fetch : nothing);
+    });
+    for (int64_t& at : place.start) ++at;
+  }
+  sums.put_all(out);
 }
 
 template <class T>
 constexpr Int8Kernels int8_kernels() {
-  Int8Kernels kernels = {gemv_int8<T>, nullptr, unpack_int8<T>, gemm_int8<T>, nullptr, nullptr};
-  if constexpr (kAcross == 4) kernels.gemv_pair = gemv_pair<T>;  // narrower vectors: not measured
-  return kernels;
+  return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>, gemm_rows_int8<T>, kAcross == 4 ? 2 : 4, nullptr, nullptr};
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL

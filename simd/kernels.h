@@ -19,7 +19,6 @@ namespace moiety::simd {
 
 using moiety::kPanelRows;               // weight rows that a GEMM works on together
 inline constexpr int kTileTokens = 12;  // tokens of a packed activation tile
-inline constexpr int kUnitTokens = 9;   // from here on a matrix unit pays
 
 // One row quantised to int8, a scale for each block of 32: x[k] ~ scale * code. Padded with zeros to whole groups of 8
 // blocks, P of them; in a group lie first the first 16 codes of each block, then the last 16 (int8_place).
@@ -31,14 +30,19 @@ struct Int8Row {
 inline constexpr int64_t int8_padded(int64_t k) { return (k + 255) / 256 * 256; }
 inline constexpr int64_t int8_place(int64_t block, int half) { return block / 8 * 256 + half * 128 + block % 8 * 16; }
 
-// A tile of kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
+// A tile of up to kTileTokens rows, blocks in lane order (lane_order below). Absent tokens are zero.
 struct Int8Tile {
-  int32_t* codes;     // [K/32][kTileTokens][8]: 4 codes each
-  float* scales;      // [K/32][kTileTokens]
-  float* block_sums;  // [K/32][kTileTokens]: the sum of a block's codes times its scale
-  int32_t* sums;      // [K/32][4][kTileTokens]: minus the sums of a block's codes, of its first and of its last 16;
-                      // then the latter two, not negated, in 16 bits each
+  int64_t width;      // tile_width(tokens)
+  int32_t* codes;     // [K/32][width][8]: 4 codes each
+  float* scales;      // [K/32][width]
+  float* block_sums;  // [K/32][width]: the sum of a block's codes times its scale
+  int32_t* sums[4];   // [K/32][width]: -kSumsTimes times the sums of a block's codes, of its first and of its last 16;
+                      // the latter two as they are, in 16 bits each
 };
+// Tokens that a tile has room for: as many as a kernel takes at once.
+constexpr int64_t tile_width(int64_t tokens) { return tokens > 8 ? 12 : tokens > 4 ? 8 : tokens > 2 ? 4 : 2; }
+static_assert(tile_width(kTileTokens) == kTileTokens);
+inline constexpr int kSumsTimes = 8;  // the zero point of q4_0
 
 // kPanelRows weight rows, unpacked, P = K/32 blocks in lane order and a spare one. What a type does not use stays
 // unwritten.
@@ -50,6 +54,13 @@ struct Int8Panel {
   int32_t* sub_mins;  // [P+1][16], those of both halves in 16 bits each
 };
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 5;  // of an Int8Panel, a block of 32
+
+// Where a GEMM puts its outputs: y[t * stride + r] for t < tokens <= kTileTokens and all rows of the panel; those of absent
+// rows are unspecified.
+struct GemmOut {
+  float* y;
+  int64_t stride, tokens;
+};
 
 // Bytes that the caller reads soon: a GEMM fetches them into the L2 cache while it multiplies, as the unpacking of the
 // next panel would wait for memory.
@@ -65,16 +76,16 @@ struct Int8Kernels {
   // what lies behind the rows; `weights`: nothing is, as the caches have them.
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept;
-  // The same for two rows of activations; may be null.
-  void (*gemv_pair)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x0,
-                    const Int8Row& x1, float* y0, float* y1, const uint8_t* next) noexcept;
-  // rows <= kPanelRows; the outputs of absent rows are unspecified.
+  // rows <= kPanelRows
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
-  // y[t][r] for t < tokens <= kTileTokens.
-  void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
+  // Both for one tile: the rows are unpacked 256 columns at a time, which stay in the L1 cache.
+  void (*gemm_rows)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
+                    const GemmOut& out, Soon soon) noexcept;
+  int gemm_from;  // so many tokens it is usually faster than their GEMVs
   // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none.
   void (*unpack_signed)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
-  void (*gemm_signed)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm_signed)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
 };
 
 // Weights in panels (core/panels.h). The bits are those of the same weights in rows.
@@ -84,7 +95,7 @@ struct PanelKernels {
   void (*unpack)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;
   void (*unpack_signed)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;  // or null
   // As Int8Kernels::gemm, without unpacking: for one tile.
-  void (*gemm)(const uint8_t* panel, const Int8Tile& tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm)(const uint8_t* panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
 };
 
 struct FloatKernels {
@@ -98,7 +109,7 @@ struct FloatPanelKernels {
   void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const float* x, float* y, const uint8_t* next) noexcept;
   void (*unpack)(const uint8_t* panel, int64_t k, float* out) noexcept;  // as FloatKernels::unpack
   // gemm_f32 without unpacking, for one tile; null: it does not pay.
-  void (*gemm)(const uint8_t* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm)(const uint8_t* panel, const float* tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
 };
 
 // bf16 x bf16 with the CPU's dot product; null where there is none. Panels and tiles hold pairs of bf16.
@@ -108,7 +119,7 @@ struct Bf16Kernels {
                const uint8_t* next) noexcept;
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, uint32_t* panel) noexcept;
   void (*pack)(const uint16_t* const* rows, int64_t tokens, int64_t k, uint32_t* tile) noexcept;
-  void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm)(const uint32_t* panel, const uint32_t* tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
   // Of weights in panels, which are what unpack() gives.
   void (*gemv_panels)(const uint8_t* panels, int64_t rows, int64_t k, const uint16_t* x, float* y,
                       const uint8_t* next) noexcept;
@@ -123,7 +134,7 @@ struct Kernels {
   FloatKernels f32, f16, bf16;
   FloatPanelKernels f16_panels, bf16_panels;
   void (*pack_f32)(const float* const* rows, int64_t tokens, int64_t k, float* tile) noexcept;  // [K in lane order][12]
-  void (*gemm_f32)(const float* panel, const float* tile, int64_t k, int64_t tokens, float* y, Soon soon) noexcept;
+  void (*gemm_f32)(const float* panel, const float* tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
   Bf16Kernels bf16_dot;
   RowKernels rows;
 };

@@ -61,20 +61,12 @@ class LinearKernel final : public Kernel {
     const int64_t chunk = std::clamp<int64_t>(share, kPanelRows, 64);
     const auto task = [&](int64_t index, int worker) {
       const int64_t first = index * chunk, count = std::min(chunk, outputs - first);
-      const auto out = [&](int64_t row) { return reinterpret_cast<float*>(call.output.tensor.row(row)) + first; };
-      for (int64_t row = 0; row < x.rows(); row += kGemvRows) {
-        GemvRow some[kGemvRows];
-        const int64_t some_rows = std::min(kGemvRows, x.rows() - row);
-        for (int64_t i = 0; i < some_rows; ++i) {
-          some[i] = {reinterpret_cast<const float*>(x.row(row + i)),
-                     prepared + static_cast<size_t>(row + i) * Matmul::prepared_bytes(form_, weight_.cols()),
-                     out(row + i)};
-        }
-        matmul_.gemv(weight_, first, count, {some, static_cast<size_t>(some_rows)},
-                     free + static_cast<size_t>(worker) * panel_bytes, row > 0 ? weight_.row(first) : nullptr);
-      }
-      for (int64_t row = 0; !bias_.empty() && row < x.rows(); ++row) {
-        for (int64_t i = 0; i < count; ++i) out(row)[i] += bias_[static_cast<size_t>(first + i)];
+      for (int64_t row = 0; row < x.rows(); ++row) {
+        float* out = reinterpret_cast<float*>(call.output.tensor.row(row)) + first;
+        matmul_.gemv(weight_, first, count, reinterpret_cast<const float*>(x.row(row)),
+                     prepared + static_cast<size_t>(row) * Matmul::prepared_bytes(form_, weight_.cols()),
+                     free + static_cast<size_t>(worker) * panel_bytes, out, row > 0 ? weight_.row(first) : nullptr);
+        for (int64_t i = 0; !bias_.empty() && i < count; ++i) out[i] += bias_[static_cast<size_t>(first + i)];
       }
     };
     call.threads->run((outputs + chunk - 1) / chunk, task);
@@ -103,17 +95,19 @@ class LinearKernel final : public Kernel {
       std::byte* panel = panels + static_cast<size_t>(worker) * panel_bytes;
       const int64_t first = index * kPanelRows, count = std::min<int64_t>(kPanelRows, outputs - first);
       const Panel unpacked = matmul_.unpack(weight_, first, count, rows, panel);
-      float y[kTileTokens * kPanelRows];
+      const Tensor& y = call.output.tensor;
+      const auto stride = y.row_bytes / static_cast<int64_t>(sizeof(float));
+      float part[kTileTokens * kPanelRows];  // of a panel whose last rows are absent
       for (int64_t tile = 0; tile < tile_count; ++tile) {
         const int64_t tokens = std::min<int64_t>(kTileTokens, rows - tile * kTileTokens);
-        matmul_.gemm(weight_, unpacked, tiles + static_cast<size_t>(tile) * tile_bytes, tokens, y,
+        float* to = reinterpret_cast<float*>(y.row(tile * kTileTokens)) + first;
+        const GemmOut out = count == kPanelRows ? GemmOut{to, stride, tokens} : GemmOut{part, kPanelRows, tokens};
+        matmul_.gemm(weight_, unpacked, tiles + static_cast<size_t>(tile) * tile_bytes, out,
                      Matmul::panel_at(weight_, first + kPanelRows).part(tile, tile_count));
         for (int64_t t = 0; t < tokens; ++t) {
-          float* out = reinterpret_cast<float*>(call.output.tensor.row(tile * kTileTokens + t)) + first;
-          for (int64_t i = 0; i < count; ++i) {
-            out[i] =
-                bias_.empty() ? y[t * kPanelRows + i] : y[t * kPanelRows + i] + bias_[static_cast<size_t>(first + i)];
-          }
+          if (out.y == part) std::copy_n(part + t * kPanelRows, count, to + t * stride);
+          for (int64_t i = 0; !bias_.empty() && i < count; ++i)
+            to[t * stride + i] += bias_[static_cast<size_t>(first + i)];
         }
       }
     };

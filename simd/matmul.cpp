@@ -18,12 +18,12 @@ Int8Row int8_row(const std::byte* at, int64_t k) {
   return {codes, scales, reinterpret_cast<const int32_t*>(scales + int8_padded(k) / 32)};
 }
 
-Int8Tile int8_tile(std::byte* at, int64_t k) {
-  const int64_t blocks = k / 32;
+Int8Tile int8_tile(std::byte* at, int64_t k, int64_t tokens) {
+  const int64_t width = tile_width(tokens), part = k / 32 * width;
   auto* codes = reinterpret_cast<int32_t*>(at);
-  auto* sums = codes + blocks * 8 * kTileTokens;
-  auto* scales = reinterpret_cast<float*>(sums + blocks * 4 * kTileTokens);
-  return {codes, scales, scales + blocks * kTileTokens, sums};
+  auto* scales = reinterpret_cast<float*>(codes + 8 * part);
+  auto* sums = codes + 10 * part;
+  return {width, codes, scales, scales + part, {sums, sums + part, sums + 2 * part, sums + 3 * part}};
 }
 
 Int8Panel int8_panel(std::byte* at, int64_t k) {
@@ -98,10 +98,10 @@ void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) 
   }
 }
 
-size_t Matmul::tile_bytes(Form form, int64_t k) {
+size_t Matmul::tile_bytes(Form form, int64_t k, int64_t tokens) {
   switch (form) {
     case Form::kInt8:
-      return aligned(k / 32 * 14 * kTileTokens * 4);
+      return aligned(k / 32 * 14 * tile_width(tokens) * 4);
     case Form::kBf16:
       return aligned((k + 1) / 2 * kTileTokens * 4);
     case Form::kF32:
@@ -120,7 +120,7 @@ void Matmul::pack(Form form, const float* const* sources, const std::byte* const
   } else {
     Int8Row rows[kTileTokens];
     for (int64_t t = 0; t < tokens; ++t) rows[t] = int8_row(prepared[t], k);
-    kernels_->pack_int8(rows, tokens, k, int8_tile(tile, k));
+    kernels_->pack_int8(rows, tokens, k, int8_tile(tile, k, tokens));
   }
 }
 
@@ -144,23 +144,23 @@ Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t to
     case Form::kInt8:
       if (reads_panels(weight)) {
         const PanelKernels& own = panels(weight.dtype);
-        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn};
+        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn, rows};
         (own.unpack_signed ? own.unpack_signed : own.unpack)(at, k, int8_panel(panel, k));
-        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked};
+        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked, rows};
       } else {
         const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
-        const bool unit = own.unpack_signed && tokens >= kUnitTokens;
-        (unit ? own.unpack_signed : own.unpack)(at, weight.row_bytes, rows, k, int8_panel(panel, k));
-        return {panel, unit ? Panel::kSigned : Panel::kUnpacked};
+        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn, rows};
+        (own.unpack_signed ? own.unpack_signed : own.unpack)(at, weight.row_bytes, rows, k, int8_panel(panel, k));
+        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked, rows};
       }
     case Form::kBf16:
-      if (reads_panels(weight)) return {weight.row(row), Panel::kUnpacked};  // they are the same
+      if (reads_panels(weight)) return {weight.row(row), Panel::kUnpacked, rows};  // they are the same
       kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
       break;
     case Form::kF32:
       if (reads_panels(weight)) {
         const FloatPanelKernels& kernels = float_panels(*kernels_, weight.dtype);
-        if (tokens <= kTileTokens && kernels.gemm) return {weight.row(row), Panel::kOwn};
+        if (tokens <= kTileTokens && kernels.gemm) return {weight.row(row), Panel::kOwn, rows};
         kernels.unpack(at, k, reinterpret_cast<float*>(panel));
       } else if (plain(weight.dtype)) {
         float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
@@ -171,34 +171,35 @@ Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t to
                              reinterpret_cast<float*>(panel));
       }
   }
-  return {panel, Panel::kUnpacked};
+  return {panel, Panel::kUnpacked, rows};
 }
 
-void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
+void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, const GemmOut& out,
                   Soon soon) const noexcept {
   const int64_t k = weight.cols();
+  const auto* floats = reinterpret_cast<const float*>(tile);
   switch (form(weight.dtype)) {
     case Form::kInt8: {  // the views are shared with the writers, hence the casts
-      const Int8Tile acts = int8_tile(const_cast<std::byte*>(tile), k);
+      const Int8Tile acts = int8_tile(const_cast<std::byte*>(tile), k, out.tokens);
       const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
-      if (panel.kind == Panel::kOwn)
-        panels(weight.dtype).gemm(bytes(panel.at), acts, k, tokens, y, soon);
+      if (panel.kind != Panel::kOwn)
+        (panel.kind == Panel::kSigned ? own.gemm_signed : own.gemm)(int8_panel(const_cast<std::byte*>(panel.at), k),
+                                                                    acts, k, out, soon);
+      else if (reads_panels(weight))
+        panels(weight.dtype).gemm(bytes(panel.at), acts, k, out, soon);
       else
-        (panel.kind == Panel::kSigned ? own.gemm_signed : own.gemm)(int8_panel(const_cast<std::byte*>(panel.at), k), acts,
-                                                                    k, tokens, y, soon);
+        own.gemm_rows(bytes(panel.at), weight.row_bytes, panel.rows, k, acts, out, soon);
       break;
     }
     case Form::kBf16:
       kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel.at), reinterpret_cast<const uint32_t*>(tile), k,
-                              tokens, y, soon);
+                              out, soon);
       break;
     case Form::kF32:
       if (panel.kind != Panel::kOwn)
-        kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y,
-                           soon);
+        kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), floats, k, out, soon);
       else
-        float_panels(*kernels_, weight.dtype)
-            .gemm(bytes(panel.at), reinterpret_cast<const float*>(tile), k, tokens, y, soon);
+        float_panels(*kernels_, weight.dtype).gemm(bytes(panel.at), floats, k, out, soon);
       break;
   }
 }
@@ -207,29 +208,10 @@ Soon Matmul::panel_at(const Tensor& weight, int64_t row) noexcept {
   return {bytes(weight.row(row)), weight.row_bytes * kPanelRows};
 }
 
-void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, std::span<const GemvRow> x, std::byte* scratch,
-                  const std::byte* next) const noexcept {
-  const auto pair = form(weight.dtype) == Form::kInt8 && !reads_panels(weight)
-                        ? kernels_->int8[static_cast<int>(weight.dtype)].gemv_pair
-                        : nullptr;
-  const int64_t k = weight.cols();
-  for (size_t i = 0; i < x.size(); ++i) {
-    if (pair && i + 1 < x.size()) {
-      pair(bytes(weight.row(row)), weight.row_bytes, rows, k, int8_row(x[i].prepared, k), int8_row(x[i + 1].prepared, k),
-           x[i].y, x[i + 1].y, bytes(next));
-      ++i;
-    } else {
-      gemv_row(weight, row, rows, x[i], scratch, next);
-    }
-    next = weight.row(row);  // from now on the caches have them
-  }
-}
-
-void Matmul::gemv_row(const Tensor& weight, int64_t row, int64_t rows, const GemvRow& x, std::byte* scratch,
-                      const std::byte* next) const noexcept {
+void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* x, const std::byte* prepared,
+                  std::byte* scratch, float* y, const std::byte* next) const noexcept {
   const int64_t k = weight.cols();
   const uint8_t* at = bytes(weight.row(row));
-  const auto& [source, prepared, y] = x;
   switch (form(weight.dtype)) {
     case Form::kInt8:
       if (reads_panels(weight))
@@ -247,14 +229,14 @@ void Matmul::gemv_row(const Tensor& weight, int64_t row, int64_t rows, const Gem
       break;
     case Form::kF32:
       if (reads_panels(weight)) {
-        float_panels(*kernels_, weight.dtype).gemv(at, rows, k, source, y, bytes(next));
+        float_panels(*kernels_, weight.dtype).gemv(at, rows, k, x, y, bytes(next));
       } else if (plain(weight.dtype)) {
-        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, source, y, bytes(next));
+        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, x, y, bytes(next));
       } else {
         auto* decoded = reinterpret_cast<float*>(scratch);
         for (int64_t r = 0; r < rows; ++r) {
           decode_row(weight, row + r, decoded);
-          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, source, y + r, nullptr);
+          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, x, y + r, nullptr);
         }
       }
   }

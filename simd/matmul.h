@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <span>
 #include <string>
 
 #include "core/tensor.h"
@@ -15,24 +14,17 @@ namespace moiety::simd {
 enum class Form : uint8_t { kInt8, kBf16, kF32 };  // of the activations
 inline constexpr int kForms = 3;
 
-// What gemm() reads: a panel that unpack() wrote, or one that the weight has.
+// What gemm() reads: a panel that unpack() wrote, or up to kPanelRows rows of the weight as they are.
 struct Panel {
   const std::byte* at;
   enum Kind : uint8_t { kOwn, kUnpacked, kSigned } kind;
+  int64_t rows;
 };
 
 // Matmul::gemm_rows() as it was measured; 0: it was not.
 struct GemmRows {
   uint16_t at[kDTypeCount][2][kForms] = {};  // type, layout, form
 };
-
-// A row of activations of a GEMV, as it was and prepared, and where its outputs go.
-struct GemvRow {
-  const float* source;
-  const std::byte* prepared;
-  float* y;
-};
-inline constexpr int64_t kGemvRows = 8;  // as many as callers lay out at once
 
 class Matmul {
  public:
@@ -54,7 +46,8 @@ class Matmul {
   }
   // The same where nothing was measured.
   int64_t usual_gemm_rows(const Tensor& weight) const {
-    return reads_panels(weight) && form(weight.dtype) == Form::kInt8 ? 2 : 4;
+    if (form(weight.dtype) != Form::kInt8) return 4;
+    return reads_panels(weight) ? 2 : kernels_->int8[static_cast<int>(weight.dtype)].gemm_from;
   }
 
   // One row in a form; kF32 needs none: the source row is used.
@@ -62,28 +55,24 @@ class Matmul {
   void prepare(Form form, const float* x, int64_t k, std::byte* prepared) const noexcept;
 
   // A tile of up to kTileTokens rows. sources: f32 rows (kF32), prepared: rows from prepare() (else).
-  static size_t tile_bytes(Form form, int64_t k);
+  static size_t tile_bytes(Form form, int64_t k, int64_t tokens = kTileTokens);
   void pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
             std::byte* tile) const noexcept;
 
   // Rows [row, row + rows) of a weight for gemm(), rows <= kPanelRows, row a multiple of it, unpacked to `panel` unless
-  // the weight has panels and `tokens`, which it will be multiplied with, are too few to pay for that.
+  // `tokens`, which it will be multiplied with, are too few to pay for that.
   size_t panel_bytes(const Tensor& weight) const;
   Panel unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tokens, std::byte* panel) const noexcept;
-  // y[tokens][kPanelRows]
-  void gemm(const Tensor& weight, Panel panel, const std::byte* tile, int64_t tokens, float* y,
-            Soon soon) const noexcept;
+  void gemm(const Tensor& weight, Panel panel, const std::byte* tile, const GemmOut& out, Soon soon) const noexcept;
   // The panel at a row of a weight.
   static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
-  // x[i].y[rows] for each row of activations, two of them in one pass over the weights where that is faster. Of weights
-  // in panels `row` is a multiple of kPanelRows. scratch: panel_bytes() of it. next: as in kernels.h.
-  void gemv(const Tensor& weight, int64_t row, int64_t rows, std::span<const GemvRow> x, std::byte* scratch,
-            const std::byte* next) const noexcept;
+  // y[rows] = rows [row, row + rows) of a weight times one row, as it was and prepared. Of weights in panels `row` is a
+  // multiple of kPanelRows. scratch: panel_bytes() of it. next: as in kernels.h.
+  void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* x, const std::byte* prepared,
+            std::byte* scratch, float* y, const std::byte* next) const noexcept;
 
  private:
-  void gemv_row(const Tensor& weight, int64_t row, int64_t rows, const GemvRow& x, std::byte* scratch,
-                const std::byte* next) const noexcept;
   // True if the kernels compute with the weight's own panels; else its rows are restored first.
   bool reads_panels(const Tensor& weight) const;
   const PanelKernels& panels(DType type) const { return kernels_->panels[static_cast<int>(type)]; }

@@ -117,6 +117,17 @@ HWY_INLINE VB lookup(VB x, const int8_t* table, int zero) {
   return hn::TableLookupBytes(hn::LoadDup128(db, entries), x);
 }
 
+// Minus the zero point of a type times a sum of codes, from the tile's sums (kernels.h).
+template <int zero>
+HWY_INLINE VQ tile_seed(int32_t sum) {
+  static_assert(kSumsTimes == 8 && zero >= 4);
+  const VQ seed = hn::Set(di16, sum);
+  if constexpr (zero < 8)
+    return hn::ShiftRight<1>(seed);
+  else
+    return hn::ShiftLeft<hwy::FloorLog2(zero) - 3>(seed);
+}
+
 // ---- [block][row] vectors ------------------------------------------------------------------------------------
 
 // 4 floats, one a row, for every block.

@@ -114,10 +114,11 @@ class Tuner::Run {
   double gemv(const Tensor& weight) const {
     const auto start = Clock::now();
     float y[kChunk];
-    std::array<GemvRow, kMostRows> some;
-    some.fill({x_.data(), prepared_.data(), y});
     for (int64_t row = 0; row < weight.rows(); row += kChunk) {
-      matmul_.gemv(weight, row, kChunk, {some.data(), static_cast<size_t>(tokens_)}, panel_.data(), nullptr);
+      for (int64_t t = 0; t < tokens_; ++t) {
+        matmul_.gemv(weight, row, kChunk, x_.data(), prepared_.data(), panel_.data(), y,
+                     t > 0 ? weight.row(row) : nullptr);
+      }
     }
     return seconds_since(start);
   }
@@ -127,7 +128,7 @@ class Tuner::Run {
     float y[kTileTokens * kPanelRows];
     for (int64_t row = 0; row < weight.rows(); row += kPanelRows) {
       const Panel panel = matmul_.unpack(weight, row, kPanelRows, tokens_, panel_.data());
-      matmul_.gemm(weight, panel, tile_.data(), tokens_, y, Matmul::panel_at(weight, row + kPanelRows));
+      matmul_.gemm(weight, panel, tile_.data(), {y, kPanelRows, tokens_}, Matmul::panel_at(weight, row + kPanelRows));
     }
     return seconds_since(start) + pack_seconds_ * static_cast<double>(weight.rows()) / kMatrixRows;
   }

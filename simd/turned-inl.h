@@ -6,25 +6,26 @@
 
 namespace moiety::simd::MOIETY_LEVEL {
 
-// The codes of a group of 8 blocks. codes(turned, put): turned(offset, out) gives 16 bytes at an offset into the group as
-// 4 vectors; put(block, k4, codes) takes columns 4 * k4 .. 4 * k4 + 3 of a block, as T::codes has them.
+// The codes of a group of 8 blocks, kTogether of them at a time. Shared is what all of them need. codes(turned, shared,
+// part, put): turned(offset, out) gives 16 bytes at an offset into the group as 4 vectors; put(block, k4, codes) takes
+// columns 4 * k4 .. 4 * k4 + 3 of a block of the part, as T::codes has them.
 template <class T>
 struct Turned {
   static constexpr bool kHas = false;  // unpacked row by row
+  struct Shared {};
 };
 
-// 16 bytes of each of 16 rows to [row][4 bytes].
+// 16 bytes of each of 16 rows, `stride` bytes apart, to [row][4 bytes].
 struct TurnRows {
-  const QuadRows* quads;
+  const uint8_t* first;
+  int64_t stride;
 #if defined(__AVX512BW__)
   HWY_INLINE void operator()(size_t offset, VB out[4]) const {
     VQ rows[4], columns[4];
+    const uint8_t* at = first + offset;
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) {
-      const auto piece = [&](int q) HWY_ATTR { return hn::LoadU(db1, quads[q].at[r] + offset); };
-      const hn::Half<DB> half;
-      rows[r] = hn::BitCast(di16, hn::Combine(db, hn::Combine(half, piece(3), piece(2)), hn::Combine(half, piece(1), piece(0))));
-    }
+    for (int r = 0; r < 4; ++r, at += stride)
+      rows[r] = VQ{four_pieces(at, at + 4 * stride, at + 8 * stride, at + 12 * stride)};
     transpose(di16, rows[0], rows[1], rows[2], rows[3], columns);
     for (int i = 0; i < 4; ++i) out[i] = hn::BitCast(db, columns[i]);
   }
@@ -39,20 +40,30 @@ HWY_INLINE VB field(VB x, int from, int to, uint8_t mask) {
   return masked(from == to ? x : from > to ? shifted_right(x, from - to) : shifted_left(x, to - from), moved);
 }
 
+struct NothingShared {
+  HWY_INLINE explicit NothingShared(const TurnRows&) {}
+};
+// 32 bytes of each row.
+struct ShareHigh {
+  VB high[2][4];
+  HWY_INLINE ShareHigh(const TurnRows& turned, size_t offset) {
+    for (size_t half = 0; half < 2; ++half) turned(offset + half * 16, high[half]);
+  }
+};
+
 // Blocks of 16 bytes of nibbles, `stride` bytes apart; T::value makes the code of a nibble.
 template <class T, size_t first, size_t stride>
 struct TurnedNibbles {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 1;
+  using Shared = NothingShared;
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
-#pragma GCC unroll 8
-    for (int b = 0; b < 8; ++b) {
-      VB x[4];
-      turned(first + static_cast<size_t>(b) * stride, x);
-      for (int i = 0; i < 4; ++i) {
-        put(b, i, T::value(low_nibbles(x[i])));
-        put(b, 4 + i, T::value(high_nibbles(x[i])));
-      }
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
+    VB x[4];
+    turned(first + static_cast<size_t>(part) * stride, x);
+    for (int i = 0; i < 4; ++i) {
+      put(0, i, T::value(low_nibbles(x[i])));
+      put(0, 4 + i, T::value(high_nibbles(x[i])));
     }
   }
 };
@@ -79,12 +90,14 @@ struct Turned<TypeIQ4_XS> : TurnedNibbles<InIQ4, offsetof(BlockIQ4_XS, q), 16> {
 template <>
 struct Turned<TypeQ8_0> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 1;
+  using Shared = NothingShared;
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
-    for (int piece = 0; piece < 16; ++piece) {
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
+    for (int half = 0; half < 2; ++half) {
       VB x[4];
-      turned(static_cast<size_t>(piece / 2) * sizeof(BlockQ8_0) + offsetof(BlockQ8_0, q) + static_cast<size_t>(piece % 2) * 16, x);
-      for (int i = 0; i < 4; ++i) put(piece / 2, piece % 2 * 4 + i, hn::Xor(x[i], hn::Set(db, 128)));
+      turned(static_cast<size_t>(part) * sizeof(BlockQ8_0) + offsetof(BlockQ8_0, q) + static_cast<size_t>(half) * 16, x);
+      for (int i = 0; i < 4; ++i) put(0, half * 4 + i, hn::Xor(x[i], hn::Set(db, 128)));
     }
   }
 };
@@ -92,14 +105,16 @@ struct Turned<TypeQ8_0> {
 template <>
 struct Turned<TypeQ4_K> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 2;
+  using Shared = NothingShared;
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
-    for (int piece = 0; piece < 8; ++piece) {
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
+    for (int half = 0; half < 2; ++half) {
       VB x[4];
-      turned(offsetof(BlockQ4_K, q) + static_cast<size_t>(piece) * 16, x);
+      turned(offsetof(BlockQ4_K, q) + static_cast<size_t>(part) * 32 + static_cast<size_t>(half) * 16, x);
       for (int i = 0; i < 4; ++i) {
-        put(piece / 2 * 2, piece % 2 * 4 + i, low_nibbles(x[i]));
-        put(piece / 2 * 2 + 1, piece % 2 * 4 + i, high_nibbles(x[i]));
+        put(0, half * 4 + i, low_nibbles(x[i]));
+        put(1, half * 4 + i, high_nibbles(x[i]));
       }
     }
   }
@@ -107,18 +122,19 @@ struct Turned<TypeQ4_K> {
 template <>
 struct Turned<TypeQ5_K> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 2;
+  struct Shared : ShareHigh {
+    HWY_INLINE explicit Shared(const TurnRows& turned) : ShareHigh(turned, offsetof(BlockQ5_K, high)) {}
+  };
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared& shared, int part, const Put& put) {
     for (int half = 0; half < 2; ++half) {
-      VB high[4];
-      turned(offsetof(BlockQ5_K, high) + static_cast<size_t>(half) * 16, high);
-      for (int pair = 0; pair < 4; ++pair) {
-        VB x[4];
-        turned(offsetof(BlockQ5_K, q) + static_cast<size_t>(pair) * 32 + static_cast<size_t>(half) * 16, x);
-        for (int i = 0; i < 4; ++i) {
-          put(2 * pair, half * 4 + i, hn::Or(low_nibbles(x[i]), field(high[i], 2 * pair, 4, 1)));
-          put(2 * pair + 1, half * 4 + i, hn::Or(high_nibbles(x[i]), field(high[i], 2 * pair + 1, 4, 1)));
-        }
+      VB x[4];
+      turned(offsetof(BlockQ5_K, q) + static_cast<size_t>(part) * 32 + static_cast<size_t>(half) * 16, x);
+      for (int i = 0; i < 4; ++i) {
+        const VB high = shared.high[half][i];
+        put(0, half * 4 + i, hn::Or(low_nibbles(x[i]), field(high, 2 * part, 4, 1)));
+        put(1, half * 4 + i, hn::Or(high_nibbles(x[i]), field(high, 2 * part + 1, 4, 1)));
       }
     }
   }
@@ -126,18 +142,19 @@ struct Turned<TypeQ5_K> {
 template <>
 struct Turned<TypeQ6_K> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 4;
+  using Shared = NothingShared;
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
-    for (int part = 0; part < 4; ++part) {  // 4 blocks, half of their columns
-      const int first = part / 2 * 4, half = part % 2;
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
+    for (int half = 0; half < 2; ++half) {
       const auto at = static_cast<size_t>(half) * 16;
       VB high[4], x[4];
-      turned(offsetof(BlockQ6_K, high) + static_cast<size_t>(first) * 8 + at, high);
+      turned(offsetof(BlockQ6_K, high) + static_cast<size_t>(part) * 32 + at, high);
       for (int odd = 0; odd < 2; ++odd) {
-        turned(offsetof(BlockQ6_K, low) + static_cast<size_t>(first) * 16 + static_cast<size_t>(odd) * 32 + at, x);
+        turned(offsetof(BlockQ6_K, low) + static_cast<size_t>(part) * 64 + static_cast<size_t>(odd) * 32 + at, x);
         for (int i = 0; i < 4; ++i) {
-          put(first + odd, half * 4 + i, hn::Or(low_nibbles(x[i]), field(high[i], 2 * odd, 4, 3)));
-          put(first + 2 + odd, half * 4 + i, hn::Or(high_nibbles(x[i]), field(high[i], 4 + 2 * odd, 4, 3)));
+          put(odd, half * 4 + i, hn::Or(low_nibbles(x[i]), field(high[i], 2 * odd, 4, 3)));
+          put(2 + odd, half * 4 + i, hn::Or(high_nibbles(x[i]), field(high[i], 4 + 2 * odd, 4, 3)));
         }
       }
     }
@@ -146,31 +163,33 @@ struct Turned<TypeQ6_K> {
 template <>
 struct Turned<TypeQ2_K> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 4;
+  using Shared = NothingShared;
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
-    for (int piece = 0; piece < 4; ++piece) {
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
+    for (int half = 0; half < 2; ++half) {
       VB x[4];
-      turned(offsetof(BlockQ2_K, q) + static_cast<size_t>(piece) * 16, x);
+      turned(offsetof(BlockQ2_K, q) + static_cast<size_t>(part) * 32 + static_cast<size_t>(half) * 16, x);
       for (int b = 0; b < 4; ++b)
-        for (int i = 0; i < 4; ++i) put(piece / 2 * 4 + b, piece % 2 * 4 + i, field(x[i], 2 * b, 0, 3));
+        for (int i = 0; i < 4; ++i) put(b, half * 4 + i, field(x[i], 2 * b, 0, 3));
     }
   }
 };
 template <>
 struct Turned<TypeQ3_K> {
   static constexpr bool kHas = true;
+  static constexpr int kTogether = 4;
+  struct Shared : ShareHigh {
+    HWY_INLINE explicit Shared(const TurnRows& turned) : ShareHigh(turned, offsetof(BlockQ3_K, high)) {}
+  };
   template <class Put>
-  static HWY_INLINE void codes(const TurnRows& turned, const Put& put) {
+  static HWY_INLINE void codes(const TurnRows& turned, const Shared& shared, int part, const Put& put) {
     for (int half = 0; half < 2; ++half) {
-      VB high[4];
-      turned(offsetof(BlockQ3_K, high) + static_cast<size_t>(half) * 16, high);
-      for (int four = 0; four < 2; ++four) {
-        VB x[4];
-        turned(offsetof(BlockQ3_K, q) + static_cast<size_t>(four) * 32 + static_cast<size_t>(half) * 16, x);
-        for (int b = 0; b < 4; ++b)
-          for (int i = 0; i < 4; ++i)
-            put(4 * four + b, half * 4 + i, hn::Or(field(x[i], 2 * b, 0, 3), field(high[i], 4 * four + b, 2, 1)));
-      }
+      VB x[4];
+      turned(offsetof(BlockQ3_K, q) + static_cast<size_t>(part) * 32 + static_cast<size_t>(half) * 16, x);
+      for (int b = 0; b < 4; ++b)
+        for (int i = 0; i < 4; ++i)
+          put(b, half * 4 + i, hn::Or(field(x[i], 2 * b, 0, 3), field(shared.high[half][i], 4 * part + b, 2, 1)));
     }
   }
 };

@@ -62,6 +62,20 @@ void for_each_level(const F& check) {
   }
 }
 
+// The memory of an Int8Tile, and nothing beyond it.
+struct Tile {
+  std::vector<int32_t> codes, sums[4];
+  std::vector<float> scales, block_sums;
+  Int8Tile view;
+  Tile(size_t blocks, int64_t tokens) {
+    const size_t size = blocks * static_cast<size_t>(tile_width(tokens));
+    codes.resize(size * 8), scales.resize(size), block_sums.resize(size);
+    for (auto& s : sums) s.resize(size);
+    view = {tile_width(tokens), codes.data(), scales.data(), block_sums.data(),
+            {sums[0].data(), sums[1].data(), sums[2].data(), sums[3].data()}};
+  }
+};
+
 }  // namespace
 
 TEST_CASE("activations are quantised to the nearest code, with sums") {
@@ -124,13 +138,13 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           std::vector<int32_t> sub(spare * 32), sub_mins(spare * 16);
           const Int8Panel panel{panel_codes.data(), panel_scales.data(), panel_mins.data(), sub.data(),
                                 sub_mins.data()};
-          std::vector<int32_t> tile_codes(blocks * 8 * kTileTokens), tile_sums(blocks * 4 * kTileTokens);
-          std::vector<float> tile_scales(blocks * kTileTokens), block_sums(blocks * kTileTokens);
-          const Int8Tile tile{tile_codes.data(), tile_scales.data(), block_sums.data(), tile_sums.data()};
+          const Tile memory(blocks, tokens);
+          const Int8Tile& tile = memory.view;
           int8.unpack(bytes.data() + 1, row_bytes, rows, k, panel);
           kernels.pack_int8(views.data(), tokens, k, tile);
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-          int8.gemm(panel, tile, k, tokens, gemm.data(), {});
+          int8.gemm(panel, tile, k, {gemm.data(), kPanelRows, tokens}, {});
+          for (size_t i = static_cast<size_t>(tokens * kPanelRows); i < gemm.size(); ++i) CHECK(gemm[i] == kPoison);
           for (int64_t t = 0; t < tokens; ++t) {
             int8.gemv(bytes.data() + 1, row_bytes, rows, k, views[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < kPanelRows; ++r) {
@@ -153,18 +167,26 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
               CHECK(std::memcmp(&gemv[static_cast<size_t>(r)], &got, 4) == 0);
             }
           }
-          for (size_t t = 0; int8.gemv_pair && t + 1 < views.size(); ++t) {
-            std::vector<float> pair(static_cast<size_t>(2 * rows), kPoison);
-            int8.gemv_pair(bytes.data() + 1, row_bytes, rows, k, views[t], views[t + 1], pair.data(),
-                           pair.data() + rows, bytes.data() + 1);
-            for (size_t i = 0; i < 2; ++i)
-              CHECK(std::memcmp(&pair[i * static_cast<size_t>(rows)], &gemm[(t + i) * kPanelRows],
-                                static_cast<size_t>(rows) * 4) == 0);
+          for (const int64_t few : {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{5}, int64_t{9}, tokens}) {
+            if (few > tokens) continue;
+            CAPTURE(few);
+            const Tile some(blocks, few);
+            kernels.pack_int8(views.data(), few, k, some.view);
+            constexpr int64_t kStride = kPanelRows + 3;
+            std::vector<float> y(kTileTokens * kStride, kPoison);
+            int8.gemm_rows(bytes.data() + 1, row_bytes, rows, k, some.view, {y.data(), kStride, few},
+                           {bytes.data(), static_cast<int64_t>(bytes.size())});
+            for (int64_t t = 0; t < kTileTokens; ++t) {
+              const float* row = &y[static_cast<size_t>(t * kStride)];
+              if (t < few)
+                CHECK(std::memcmp(row, &gemm[static_cast<size_t>(t * kPanelRows)], static_cast<size_t>(rows) * 4) == 0);
+              CHECK(std::all_of(row + (t < few ? kPanelRows : 0), row + kStride, [](float v) { return v == kPoison; }));
+            }
           }
           if (!int8.unpack_signed) return;
           std::vector<float> with_unit(kTileTokens * kPanelRows, kPoison);
           int8.unpack_signed(bytes.data() + 1, row_bytes, rows, k, panel);
-          int8.gemm_signed(panel, tile, k, tokens, with_unit.data(), {});
+          int8.gemm_signed(panel, tile, k, {with_unit.data(), kPanelRows, tokens}, {});
           for (int64_t t = 0; t < tokens; ++t)
             CHECK(std::memcmp(&with_unit[static_cast<size_t>(t * kPanelRows)], &gemm[static_cast<size_t>(t * kPanelRows)],
                               static_cast<size_t>(rows) * 4) == 0);
@@ -256,7 +278,7 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
           kernel.unpack(bytes.data() + 1, row_bytes, rows, k, panel.data());
           kernels.pack_f32(pointers.data(), tokens, k, tile.data());
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-          kernels.gemm_f32(panel.data(), tile.data(), k, tokens, gemm.data(), {});
+          kernels.gemm_f32(panel.data(), tile.data(), k, {gemm.data(), kPanelRows, tokens}, {});
           for (int64_t t = 0; t < tokens; ++t) {
             kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
             for (int64_t r = 0; r < rows; ++r) {
@@ -301,7 +323,7 @@ TEST_CASE("bf16 dot products: close to exact arithmetic on rounded activations, 
         bf16.unpack(bytes.data() + 1, k * 2, rows, k, panel.data());
         bf16.pack(pointers.data(), tokens, k, tile.data());
         std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
-        bf16.gemm(panel.data(), tile.data(), k, tokens, gemm.data(), {});
+        bf16.gemm(panel.data(), tile.data(), k, {gemm.data(), kPanelRows, tokens}, {});
         for (int64_t t = 0; t < tokens; ++t) {
           bf16.gemv(bytes.data() + 1, k * 2, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
           for (int64_t r = 0; r < rows; ++r) {

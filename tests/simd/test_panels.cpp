@@ -57,16 +57,16 @@ std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const st
   }
   std::vector<float> y(static_cast<size_t>(tokens * n), -12345.5f);
   if (tiles == 0) {
-    std::vector<simd::GemvRow> rows;
-    for (size_t t = 0; t < x.size(); ++t) rows.push_back({sources[t], parts[t], &y[t * static_cast<size_t>(n)]});
-    matmul.gemv(weight, 0, n, rows, scratch.data(), nullptr);
+    for (size_t t = 0; t < x.size(); ++t)
+      matmul.gemv(weight, 0, n, sources[t], parts[t], scratch.data(), &y[t * static_cast<size_t>(n)], nullptr);
     return y;
   }
   matmul.pack(form, sources.data(), parts.data(), tokens, k, tile.data());
   for (int64_t r = 0; r < n; r += kPanelRows) {
     const int64_t count = std::min(kPanelRows, n - r);
     float out[kTileTokens * kPanelRows];
-    matmul.gemm(weight, matmul.unpack(weight, r, count, tiles * simd::kTileTokens, scratch.data()), tile.data(), tokens, out, {});
+    const int64_t announced = tiles == 1 ? tokens : tiles * simd::kTileTokens;
+    matmul.gemm(weight, matmul.unpack(weight, r, count, announced, scratch.data()), tile.data(), {out, kPanelRows, tokens}, {});
     for (int64_t t = 0; t < tokens; ++t) std::copy_n(out + t * kPanelRows, count, &y[static_cast<size_t>(t * n + r)]);
   }
   return y;
