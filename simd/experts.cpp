@@ -234,8 +234,6 @@ class ExpertsKernel final : public Kernel {
     const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
     const int64_t span = tiles == 1 ? kChunk : kPanelRows;
     alignas(kAlignment) float gate[kTileTokens * kChunk], up[kTileTokens * kChunk];
-    if (first + chunk >= hidden_ && group_index + 1 < step.group_count)
-      fetch_tile(step.tiles, step.groups[group_index + 1], expert.up);
     for (int64_t at = first; at < first + count; at += kPanelRows) {
       const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
       Panel gate_at{};
@@ -285,14 +283,6 @@ class ExpertsKernel final : public Kernel {
   }
 
   // hidden[count] = act(gate) * up, with the biases of the outputs from `first` on.
-  // Fetches the first tile of a group that comes next: the panels' own loads would wait for every line of it.
-  void fetch_tile(std::byte* const* tiles, const Step::Group& group, const Tensor& like) const noexcept {
-    if (group.tile < 0) return;
-    const std::byte* tile = tile_at(tiles, like, group.tile);
-    const size_t bytes = Matmul::tile_bytes(matmul_.form(like.dtype), like.cols(), std::min(group.count, kTileTokens));
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(tile + at, 0, 2);
-  }
-
   void activate(const Expert& expert, int64_t first, int64_t count, float* gate, float* up,
                 float* hidden) const noexcept {
     add_bias(expert.gate_bias, first, count, gate);
@@ -359,7 +349,6 @@ class ExpertsKernel final : public Kernel {
       }
       const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
       const int64_t span = tiles == 1 ? kChunk : kPanelRows;
-      if (g + 1 < step.group_count) fetch_tile(step.hidden_tiles, step.groups[g + 1], expert.down);
       for (int64_t at = first; at < first + count; at += kPanelRows) {
         const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
         const Panel unpacked = matmul_.unpack(expert.down, at, columns, group.count, panel);
