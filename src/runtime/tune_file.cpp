@@ -50,7 +50,7 @@ TuneFile::Entries TuneFile::read() const {
   std::string_view version;
   if (parser.parse(text).get(root) || root["moiety"].get(version) || root["rows"].get(rows))
     fail(Status::kFormat, "it is not what moiety keeps of its measurements");
-  if (version != MOIETY_VERSION) fail(Status::kFormat, "it is of moiety {}, this is " MOIETY_VERSION, printable(version));
+  if (version != kTunedWith) fail(Status::kFormat, "it is of moiety {}, this is {}", printable(version), kTunedWith);
   if (rows.size() > kMostEntries) fail(Status::kFormat, "it has {} entries, expected {} at most", rows.size(), kMostEntries);
   Entries entries;
   for (const auto& [name, value] : rows) {
@@ -90,7 +90,7 @@ void TuneFile::save() const {
   }
   for (const auto& [name, number] : changed_) all[name] = number;
   if (all.size() > kMostEntries) all = changed_;
-  std::string text = "{\"moiety\": \"" MOIETY_VERSION "\", \"rows\": {";
+  std::string text = fmt::format("{{\"moiety\": \"{}\", \"rows\": {{", kTunedWith);
   for (const auto& [name, number] : all) text += fmt::format("{}\n  \"{}\": {}", text.back() == '{' ? "" : ",", name, number);
   text += "\n}}\n";
   std::error_code code;

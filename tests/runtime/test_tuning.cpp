@@ -35,7 +35,8 @@ Tuning read_tuning(const fs::path& path, const char* cpu, const char* target, St
   return TuneFile(path, cpu, warnings).get(target);
 }
 
-std::string file_of(const std::string& rows) { return R"({"moiety": ")" MOIETY_VERSION R"(", "rows": {)" + rows + "}}"; }
+std::string head() { return R"({"moiety": ")" + std::string(kTunedWith) + '"'; }
+std::string file_of(const std::string& rows) { return head() + R"(, "rows": {)" + rows + "}}"; }
 
 // What the model runs by, from `explain`'s list: kernel -> rows, if it was measured.
 Tuning measured(const Model& model) {
@@ -84,7 +85,7 @@ TEST_CASE("what is broken, hostile or of another version is ignored as a whole, 
       {good.substr(0, good.size() - 1), "not what moiety keeps"},
       {good + "x", "not what moiety keeps"},
       {"[1]", "not what moiety keeps"},
-      {R"({"moiety": ")" MOIETY_VERSION R"("})", "not what moiety keeps"},
+      {head() + "}", "not what moiety keeps"},
       {std::string(2000, '['), "not what moiety keeps"},
       {R"({"moiety": "0.0.9", "rows": {"CPU, avx2, q4_0 x int8": 3}})", "of moiety 0.0.9"},
       {R"({"moiety": 1, "rows": {}})", "not what moiety keeps"},
