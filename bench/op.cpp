@@ -148,7 +148,9 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
   const std::byte* parts[simd::kTileTokens];
   std::fill_n(sources, simd::kTileTokens, x.data());
   std::fill_n(parts, simd::kTileTokens, prepared.data());
-  const auto tokens_of = [&](int64_t t) { return std::min<int64_t>(simd::kTileTokens, tokens - t * simd::kTileTokens); };
+  const auto tokens_of = [&](int64_t tile) {
+    return std::min<int64_t>(simd::kTileTokens, tokens - tile * simd::kTileTokens);
+  };
   for (int64_t t = 0; t < tiles; ++t)
     matmul.pack(form, sources, parts, tokens_of(t), kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
   int64_t window = 0;

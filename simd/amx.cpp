@@ -59,8 +59,9 @@ struct alignas(64) TileConfig {
   }
 };
 
-// The integer sums of a block, which are asked for in order: for all 32 codes, for the first or the last 16 of them. While the caller scales those of a product the next one is stored
-// and the one behind that is under way: 25 % faster than one at a time (Granite Rapids).
+// The integer sums of a block, which are asked for in order: of all 32 codes, of the first or the last 16 of them. While
+// the caller scales those of a product the next one is stored and the one behind that is under way: 25 % faster than one
+// at a time (Granite Rapids).
 enum Half { kAll, kFirst, kLast };
 template <class T, int kTokens>
 class TileDots {

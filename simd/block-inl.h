@@ -1,9 +1,9 @@
-// A block of 32 columns of 16 weight rows times rows of int8 activations: rows are lanes, so an output needs no sum across
-// a vector and its codes no shuffle. The order of additions is that of kernels.h.
+// A block of 32 columns of 16 weight rows times rows of int8 activations: rows are lanes, so an output needs no sum
+// across a vector and its codes no shuffle. The order of additions is that of kernels.h.
 //
 // P says how the weights lie: T's constants (types-inl.h); Place, where a block is: codes, next() to the next one and
-// lane() where a lane begins; codes<k4>(at): columns 4 * k4 .. 4 * k4 + 3 of the rows whose codes start at `at`; scales,
-// mins, sub, sub_mins of a place, of the rows from r0 on.
+// lane() where a lane begins; codes<k4>(at): columns 4 * k4 .. 4 * k4 + 3 of the rows whose codes start at `at`;
+// scales, mins, sub, sub_mins of a place, of the rows from r0 on.
 #pragma once
 
 #include <utility>
@@ -128,8 +128,8 @@ HWY_INLINE void panel_block(const typename P::Place& w, const Block& x, int64_t 
 
 HWY_INLINE int64_t lane_at(int index) { return ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2); }
 
-// The outputs of kTokens tokens from t0 on and kVecs vectors of rows from r0 on. w: where the panel begins. fetch.block()
-// is called once a block, fetch.dword<k4>() at its columns from 4 * k4 on.
+// The outputs of kTokens tokens from t0 on and kVecs vectors of rows from r0 on. w: where the panel begins.
+// fetch.block() is called once a block, fetch.dword<k4>() at its columns from 4 * k4 on.
 template <class P, int kTokens, int kVecs, class Acts, class Fetch>
 HWY_INLINE void panel_tokens(typename P::Place w, int64_t k, const Acts& acts, int64_t t0, int64_t r0,
                              const GemmOut& out, Fetch& fetch) {

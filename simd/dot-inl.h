@@ -14,7 +14,8 @@ namespace moiety::simd::MOIETY_LEVEL {
 // kSmall promises a <= 128, so that a pair of products fits 16 bits and maddubs can't saturate (|b| <= 127).
 // dot2: sum[i] += the 2 products of int16 pairs.
 // pack: int32 that fit to int16; in each 128 bits the 4 of a, then the 4 of b.
-// four_pieces: 16 bytes of each. take_words: 16-bit words of a (0..31) and b (32..63). even_lanes, odd_lanes: 128-bit lanes 0 and 2, 1 and 3 of a, b.
+// four_pieces: 16 bytes of each. take_words: 16-bit words of a (0..31) and b (32..63).
+// even_lanes, odd_lanes: 128-bit lanes 0 and 2, 1 and 3 of a, b.
 
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128
 inline constexpr bool kHasPack = true;

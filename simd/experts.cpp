@@ -12,8 +12,8 @@
 namespace moiety::simd {
 namespace {
 
-// Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the weights
-// costs time, if each worker still has `share` of them.
+// Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the
+// weights costs time, if each worker still has `share` of them.
 constexpr int64_t kChunk = 64, kMostChunk = 512;
 int64_t task_chunk(int64_t outputs, int64_t groups, int workers, int64_t share, int64_t most) {
   most = std::clamp<int64_t>(outputs * groups / (share * workers), kChunk, most);

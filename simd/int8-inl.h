@@ -344,8 +344,8 @@ MOIETY_STEP void unpack_codes(const uint8_t* first, int64_t stride, const int64_
   }
 }
 
-// Walks through kGroups groups of up to 16 rows at a time. Where rows or blocks of a group are absent, it gives a copy with
-// zeros: nothing behind the rows is read.
+// Walks through kGroups groups of up to 16 rows at a time. Where rows or blocks of a group are absent, it gives a copy
+// with zeros: nothing behind the rows is read.
 template <class T, int kGroups = 1>
 class GroupWalk {
  public:

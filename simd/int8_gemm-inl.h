@@ -101,7 +101,7 @@ HWY_INLINE void turn(const TurnRows& rows, const typename Turned<T>::Shared& sha
                    [codes](int b, int k4, VB x) HWY_ATTR { hn::Store(x, db, codes + b * 512 + k4 * 64); });
 }
 
-// Where blocks come one by one, those of a lane in several groups follow each other, so that its sums stay in registers.
+// Where blocks come one by one, those of a lane in several groups follow each other: its sums stay in registers.
 template <class T, int kTokens>
 HWY_NOINLINE void turned_gemm_tokens(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k,
                                      const Int8Tile& tile, const GemmOut& out, const Soon& soon) noexcept {
@@ -150,9 +150,10 @@ HWY_NOINLINE void turned_gemm_tokens(const uint8_t* weights, int64_t row_bytes, 
   sums.put_all(out);
 }
 
+// Adds a group that lies unpacked in the L1 cache; place: where its blocks are in the tile.
 template <class T, int kTokens>
-HWY_NOINLINE void add_group_tokens(GroupScalesPanel<1>& group, uint8_t* codes, int64_t blocks, const int64_t* place, const Int8Tile& tile,
-                                   int64_t t0, int64_t r0, LaneSums& sums,
+HWY_NOINLINE void add_group_tokens(GroupScalesPanel<1>& group, uint8_t* codes, int64_t blocks, const int64_t* place,
+                                   const Int8Tile& tile, int64_t t0, int64_t r0, LaneSums& sums,
                                    FetchBlocks<2 * kGroupBytes<T>>& fetch) noexcept {
   const TileActs acts{tile, t0};
   for (int64_t b = 0; b < blocks; ++b) {
@@ -164,15 +165,8 @@ HWY_NOINLINE void add_group_tokens(GroupScalesPanel<1>& group, uint8_t* codes, i
 }
 
 template <class T>
-void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
-                    const GemmOut& out, Soon soon) noexcept {
-  if constexpr (Turned<T>::kHas) {
-    const auto gemm = out.tokens > 8   ? turned_gemm_tokens<T, 12>
-                      : out.tokens > 4 ? turned_gemm_tokens<T, 8>
-                      : out.tokens > 2 ? turned_gemm_tokens<T, 4>
-                                       : turned_gemm_tokens<T, 2>;
-    return gemm(weights, row_bytes, rows, k, tile, out, soon);
-  }
+void grouped_gemm(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
+                  const GemmOut& out, const Soon& soon) noexcept {
   GroupScalesPanel<1> group;
   HWY_ALIGN uint8_t codes[8 * 512];
   LaneSums sums(kTileTokens);
@@ -183,11 +177,26 @@ void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int
     unpack_codes<T>(walk.first, walk.stride, kInOrder, codes);
     in_token_groups<T>(out.tokens, [&]<int kTokens>(int64_t t, int64_t r) HWY_ATTR {
       FetchBlocks<2 * kGroupBytes<T>> nothing({}, walk.first);
-      add_group_tokens<T, kTokens>(group, codes, walk.blocks, place.start, tile, t, r, sums, t + r == 0 ? fetch : nothing);
+      add_group_tokens<T, kTokens>(group, codes, walk.blocks, place.start, tile, t, r, sums,
+                                   t + r == 0 ? fetch : nothing);
     });
     for (int64_t& at : place.start) ++at;
   }
   sums.put_all(out);
+}
+
+template <class T>
+void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
+                    const GemmOut& out, Soon soon) noexcept {
+  if constexpr (Turned<T>::kHas) {
+    const auto gemm = out.tokens > 8   ? turned_gemm_tokens<T, 12>
+                      : out.tokens > 4 ? turned_gemm_tokens<T, 8>
+                      : out.tokens > 2 ? turned_gemm_tokens<T, 4>
+                                       : turned_gemm_tokens<T, 2>;
+    gemm(weights, row_bytes, rows, k, tile, out, soon);
+  } else {
+    grouped_gemm<T>(weights, row_bytes, rows, k, tile, out, soon);
+  }
 }
 
 template <class T>

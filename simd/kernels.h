@@ -55,8 +55,8 @@ struct Int8Panel {
 };
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 5;  // of an Int8Panel, a block of 32
 
-// Where a GEMM puts its outputs: y[t * stride + r] for t < tokens <= kTileTokens and all rows of the panel; those of absent
-// rows are unspecified.
+// Where a GEMM puts its outputs: y[t * stride + r] for t < tokens <= kTileTokens and all rows of the panel; those of
+// absent rows are unspecified.
 struct GemmOut {
   float* y;
   int64_t stride, tokens;

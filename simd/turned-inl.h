@@ -96,7 +96,8 @@ struct Turned<TypeQ8_0> {
   static HWY_INLINE void codes(const TurnRows& turned, const Shared&, int part, const Put& put) {
     for (int half = 0; half < 2; ++half) {
       VB x[4];
-      turned(static_cast<size_t>(part) * sizeof(BlockQ8_0) + offsetof(BlockQ8_0, q) + static_cast<size_t>(half) * 16, x);
+      const size_t at = static_cast<size_t>(part) * sizeof(BlockQ8_0) + offsetof(BlockQ8_0, q);
+      turned(at + static_cast<size_t>(half) * 16, x);
       for (int i = 0; i < 4; ++i) put(0, half * 4 + i, hn::Xor(x[i], hn::Set(db, 128)));
     }
   }
