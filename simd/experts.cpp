@@ -75,8 +75,11 @@ class ExpertsKernel final : public Kernel {
     prepare_inputs(call, step);
     const bool one = call.inputs[0].tensor.rows() == 1 && step.tile_count == 0;
     const int workers = call.threads->size();
-    const int64_t chunk = one ? task_chunk(hidden_, step.group_count, workers, 2, kMostChunk)
-                              : task_chunk(hidden_, step.group_count, workers, 8, 4 * kChunk);
+    // Long tasks where a group is few tokens; of many tokens even 4 panels are some work, and stealing evens it out.
+    const bool few = routing.count() <= kTileTokens * step.group_count;
+    const int64_t chunk = one   ? task_chunk(hidden_, step.group_count, workers, 2, kMostChunk)
+                          : few ? task_chunk(hidden_, step.group_count, workers, 8, 4 * kChunk)
+                                : kChunk;
     const int64_t chunks = (hidden_ + chunk - 1) / chunk;
     // On several memory nodes a worker's tasks are the same part of every expert, so that it finds their pages near.
     const bool by_rows = call.threads->nodes() > 1;
@@ -96,7 +99,7 @@ class ExpertsKernel final : public Kernel {
  private:
   // Columns of a task of the second phase. Each task reads every expert's tiles: the more columns, the less often.
   int64_t down_chunk(int workers) const noexcept {
-    return std::clamp<int64_t>(width_ / (4 * workers) / kPanelRows * kPanelRows, kPanelRows, 4 * kChunk);
+    return std::clamp<int64_t>(width_ / (8 * workers) / kPanelRows * kPanelRows, kPanelRows, 4 * kChunk);
   }
 
   size_t index(const Tensor& weight) const { return static_cast<size_t>(matmul_.form(weight.dtype)); }
