@@ -34,8 +34,8 @@ struct TileActs {
   };
   HWY_INLINE Block block(int64_t at, int64_t, int64_t) const {
     const int64_t from = at * tile.width + t0;
-    return {tile.codes + from * 8,    tile.sums[0] + from, tile.sums[1] + from,   tile.sums[2] + from,
-            tile.sums[3] + from, tile.scales + from,  tile.block_sums + from};
+    return {tile.codes + from * 8, tile.sums[0] + from, tile.sums[1] + from,   tile.sums[2] + from,
+            tile.sums[3] + from,   tile.scales + from,  tile.block_sums + from};
   }
 };
 

@@ -46,7 +46,7 @@ void gemm_int8(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const Ge
   });
 }
 
-// The sums of the 8 lanes of a tile's outputs, for kTokens tokens at least.
+// The sums of the 8 lanes of a tile's outputs, of its first `tokens` tokens.
 struct LaneSums {
   HWY_ALIGN float at[8][kTileTokens][kPanelRows];
   HWY_INLINE explicit LaneSums(int64_t tokens) {

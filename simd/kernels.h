@@ -76,13 +76,13 @@ struct Int8Kernels {
   // what lies behind the rows; `weights`: nothing is, as the caches have them.
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept;
-  // rows <= kPanelRows
+  // rows <= kPanelRows. Of all GEMMs: tile.width is tile_width(out.tokens).
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
   // Both for one tile: the rows are unpacked 256 columns at a time, which stay in the L1 cache.
   void (*gemm_rows)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
                     const GemmOut& out, Soon soon) noexcept;
-  int gemm_from;  // so many tokens it is usually faster than their GEMVs
+  int gemm_from;  // from so many tokens on gemm_rows is usually faster than GEMVs
   // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none.
   void (*unpack_signed)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   void (*gemm_signed)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;

@@ -98,10 +98,10 @@ void Matmul::prepare(Form form, const float* x, int64_t k, std::byte* prepared) 
   }
 }
 
-size_t Matmul::tile_bytes(Form form, int64_t k, int64_t tokens) {
+size_t Matmul::tile_bytes(Form form, int64_t k) {
   switch (form) {
     case Form::kInt8:
-      return aligned(k / 32 * 14 * tile_width(tokens) * 4);
+      return aligned(k / 32 * 14 * kTileTokens * 4);
     case Form::kBf16:
       return aligned((k + 1) / 2 * kTileTokens * 4);
     case Form::kF32:

@@ -55,7 +55,7 @@ class Matmul {
   void prepare(Form form, const float* x, int64_t k, std::byte* prepared) const noexcept;
 
   // A tile of up to kTileTokens rows. sources: f32 rows (kF32), prepared: rows from prepare() (else).
-  static size_t tile_bytes(Form form, int64_t k, int64_t tokens = kTileTokens);
+  static size_t tile_bytes(Form form, int64_t k);
   void pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
             std::byte* tile) const noexcept;
 
