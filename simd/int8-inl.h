@@ -108,19 +108,6 @@ inline constexpr int64_t kGroupBytes = int64_t{8 / T::kBlocks} * sizeof(typename
 
 // The dot products of 4 rows of a slice: [block][row], of the codes times the sub-scales if the type has any.
 template <class T>
-HWY_INLINE VQ sum_rows(const VQ (&sums)[4], const VQ (&last_sums)[4], const GroupScales& s, int slice) {
-  if constexpr (kPacked<T> && T::kGroup16) {
-    return dot2(di16, dot2(di16, pack_quads(sums), s.sub[0][slice]), pack_quads(last_sums), s.sub[1][slice]);
-  } else if constexpr (kPacked<T>) {
-    return dot2(di16, pack_quads(sums), hn::Set(di16, 0x00010001));
-  } else if constexpr (T::kGroup16) {
-    return hn::Add(hn::Mul(sum_quads(sums), hn::ShiftRight<16>(s.sub[0][slice])),
-                   hn::Mul(sum_quads(last_sums), hn::ShiftRight<16>(s.sub[1][slice])));
-  } else {
-    return sum_quads(sums);
-  }
-}
-template <class T>
 MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const GroupScales& s, int slice,
                     Ahead& ahead) {
   VQ sums[4], last_sums[4];
@@ -135,7 +122,16 @@ MOIETY_STEP VQ dots(const typename T::Row rows[4], const GroupActs<T>& x, const 
       sums[r] = dot4<T::kSmall>(di16, sums[r], w.last, x.half(1, slice));
     }
   }
-  return sum_rows<T>(sums, last_sums, s, slice);
+  if constexpr (kPacked<T> && T::kGroup16) {
+    return dot2(di16, dot2(di16, pack_quads(sums), s.sub[0][slice]), pack_quads(last_sums), s.sub[1][slice]);
+  } else if constexpr (kPacked<T>) {
+    return dot2(di16, pack_quads(sums), hn::Set(di16, 0x00010001));
+  } else if constexpr (T::kGroup16) {
+    return hn::Add(hn::Mul(sum_quads(sums), hn::ShiftRight<16>(s.sub[0][slice])),
+                   hn::Mul(sum_quads(last_sums), hn::ShiftRight<16>(s.sub[1][slice])));
+  } else {
+    return sum_quads(sums);
+  }
 }
 
 // Adds a group of 4 rows to the lanes: acc[slice] is [block][row], block b of the group is lane b of each row.
@@ -326,19 +322,19 @@ MOIETY_STEP void unpack_codes(const uint8_t* first, int64_t stride, const int64_
         hn::StoreU(codes, db, to + at[block] * 512 + k4 * 64);
       });
     }
-    return;
-  }
-  for (int i = 0; i < kSlices; ++i) {
-    for (int half = 0; half < 2; ++half) {
-      VQ column[4][4];
+  } else {
+    for (int i = 0; i < kSlices; ++i) {
+      for (int half = 0; half < 2; ++half) {
+        VQ column[4][4];
 #pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) columns<T>(quad_rows(first, stride, 16, 4 * q), i, half, column[q]);
+        for (int q = 0; q < 4; ++q) columns<T>(quad_rows(first, stride, 16, 4 * q), i, half, column[q]);
 #pragma GCC unroll 4
-      for (int k4 = 0; k4 < 4; ++k4) {
-        const VQ rows[4] = {column[0][k4], column[1][k4], column[2][k4], column[3][k4]};
-        store_rows(di16, rows, [&](int lane) {
-          return reinterpret_cast<int32_t*>(to) + position[T::block(i, lane)] * 128 + (4 * half + k4) * 16;
-        });
+        for (int k4 = 0; k4 < 4; ++k4) {
+          const VQ rows[4] = {column[0][k4], column[1][k4], column[2][k4], column[3][k4]};
+          store_rows(di16, rows, [&](int lane) {
+            return reinterpret_cast<int32_t*>(to) + position[T::block(i, lane)] * 128 + (4 * half + k4) * 16;
+          });
+        }
       }
     }
   }

@@ -79,7 +79,7 @@ struct Int8Kernels {
   // rows <= kPanelRows. Of all GEMMs: tile.width is tile_width(out.tokens).
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
-  // Both for one tile: the rows are unpacked 256 columns at a time, which stay in the L1 cache.
+  // Both for one tile: what is unpacked of the rows stays in registers or in the L1 cache.
   void (*gemm_rows)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
                     const GemmOut& out, Soon soon) noexcept;
   int gemm_from;  // from so many tokens on gemm_rows is usually faster than GEMVs
