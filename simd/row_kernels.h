@@ -30,12 +30,18 @@ struct AttentionBlock {
   float* scratch;          // attention_scratch_floats(rows * heads, head_dim), aligned to 64 bytes
 };
 inline constexpr int64_t kAttentionTile = 32;  // positions
-inline constexpr int64_t kMaxQueries = 64;     // rows * heads of a block
+inline constexpr int64_t kMaxQueries = 256;    // rows * heads of a block
+
+inline constexpr int64_t kAttentionStack = 1024;  // floats, of partial sums
+
+// Room for vectors of queries: whole lines, an odd number of them, so that what is so far apart lies in different sets
+// of the caches.
+constexpr int64_t attention_stride(int64_t queries) { return (queries + 31) / 32 * 32 + 16; }
 
 constexpr int64_t attention_scratch_floats(int64_t queries, int64_t head_dim) {
-  const int64_t padded = (head_dim + 15) / 16 * 16;
-  // queries twice (values, lane order), their sums, logits and three numbers; a tile of keys and of values; a stack
-  return 3 * queries * padded + queries * (kAttentionTile + 16) + 2 * kAttentionTile * padded + 6 * 8 * kAttentionTile;
+  const int64_t padded = (head_dim + 15) / 16 * 16, stride = attention_stride(queries);
+  // queries and their sums, logits and four numbers; a tile; a stack
+  return stride * (padded + kAttentionTile + 4) + queries * padded + kAttentionTile * padded + kAttentionStack;
 }
 
 struct RowKernels {

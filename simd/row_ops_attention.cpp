@@ -54,7 +54,6 @@ class AttentionKernel : public Kernel {
     const int group = op.heads / op.kv_heads;
     block_heads_ = std::min<int>(group, kMaxQueries);
     head_blocks_ = (group + block_heads_ - 1) / block_heads_;
-    block_rows_ = static_cast<int>(kMaxQueries / block_heads_);
   }
 
   std::string name() const override { return name_; }
@@ -66,7 +65,7 @@ class AttentionKernel : public Kernel {
   void run(const KernelCall& call) const noexcept override {
     const int64_t rows = call.output.tensor.rows();
     auto* blocks = reinterpret_cast<RowBlock*>(call.scratch);
-    const int64_t count = list_blocks(*call.batch, rows, blocks);
+    const int64_t count = list_blocks(*call.batch, rows, block_rows(rows, call.threads->size()), blocks);
     auto* scratch = reinterpret_cast<float*>(call.scratch + list_bytes(rows));
     const int64_t heads = int64_t{op_.kv_heads} * head_blocks_;
     // Late positions see most keys: the last blocks first, so that no long task is left for the end.
@@ -87,7 +86,12 @@ class AttentionKernel : public Kernel {
     return align_up(static_cast<size_t>(attention_scratch_floats(kMaxQueries, op_.head_dim)), 16);
   }
 
-  int64_t list_blocks(const Batch& batch, int64_t rows, RowBlock* blocks) const {
+  // Rows of a block: the more, the fewer times a tile of keys is turned, as long as each worker has some blocks.
+  int64_t block_rows(int64_t rows, int workers) const {
+    return std::clamp<int64_t>(rows * op_.heads / (4 * workers), kMaxQueries / 4, kMaxQueries) / block_heads_;
+  }
+
+  int64_t list_blocks(const Batch& batch, int64_t rows, int64_t block_rows, RowBlock* blocks) const {
     int64_t count = 0;
     int32_t span = 0;
     for (int64_t row = 0; row < rows; ++row) {
@@ -96,7 +100,7 @@ class AttentionKernel : public Kernel {
       const Span& of = batch.spans[static_cast<size_t>(span)];
       const int32_t position = of.position + (token - of.row);
       RowBlock* last = count ? &blocks[count - 1] : nullptr;
-      if (last && last->span == span && last->count < block_rows_ && last->position + last->count == position)
+      if (last && last->span == span && last->count < block_rows && last->position + last->count == position)
         ++last->count;
       else
         blocks[count++] = {span, static_cast<int32_t>(row), 1, position};
@@ -143,7 +147,7 @@ class AttentionKernel : public Kernel {
   std::string name_;
   bool wanted_;
   std::vector<float> sinks_;
-  int block_heads_, head_blocks_, block_rows_;
+  int block_heads_, head_blocks_;
 };
 
 }  // namespace
