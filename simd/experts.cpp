@@ -1,39 +1,18 @@
 // Experts: grouped execution. Tokens are sorted by expert (Routing); an expert's group runs as a GEMM or, if it is
-// small, row by row as GEMVs. Two phases of (expert, tile of outputs) tasks: hidden = act(gate x) * up x for each
-// choice, then y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending
-// order.
+// small, row by row as GEMVs. Two kinds of tasks: hidden = act(gate x) * up x for an expert and a range of outputs, then
+// y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending order. No barrier
+// lies between them: such a task waits for the one expert that it comes to, and helps to prepare what that one left.
 #include <algorithm>
 #include <vector>
 
 #include "core/blocks.h"
 #include "core/buffer.h"
+#include "core/spin.h"
+#include "simd/expert_step.h"
 #include "simd/prepare.h"
 
 namespace moiety::simd {
 namespace {
-
-// Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the
-// weights costs time, if each worker still has `share` of them.
-constexpr int64_t kChunk = 64, kMostChunk = 512;
-int64_t task_chunk(int64_t outputs, int64_t groups, int workers, int64_t share, int64_t most) {
-  most = std::clamp<int64_t>(outputs * groups / (share * workers), kChunk, most);
-  const int64_t pieces = (outputs + most - 1) / most;
-  return (outputs + pieces * kPanelRows - 1) / (pieces * kPanelRows) * kPanelRows;
-}
-
-// One step's groups and where their data lies in the scratch.
-struct Step {
-  struct Group {
-    int32_t expert, first, count;  // entries [first, first + count) of the routing
-    int32_t tile;                  // its first packed tile; -1: too small, it runs as GEMVs
-  };
-  std::byte *prepared[kForms], *tiles[kForms];                // of x: rows, then tiles of the groups
-  std::byte *hidden_prepared[kForms], *hidden_tiles[kForms];  // of hidden, a row for each entry
-  float* hidden;                                              // [n, F]
-  std::byte* panels;
-  Group* groups;
-  int64_t group_count, tile_count;
-};
 
 class ExpertsKernel final : public Kernel {
  public:
@@ -83,17 +62,20 @@ class ExpertsKernel final : public Kernel {
     const int64_t chunks = (hidden_ + chunk - 1) / chunk;
     // On several memory nodes a worker's tasks are the same part of every expert, so that it finds their pages near.
     const bool by_rows = call.threads->nodes() > 1;
-    const auto phase1 = [&](int64_t task, int worker) {
+    for (int64_t g = 0; g < step.group_count; ++g) {
+      new (&step.progress[g]) Step::Progress{};
+      step.progress[g].writing.store(static_cast<int32_t>(chunks), std::memory_order_relaxed);
+    }
+    const auto up = [&](int64_t task, int worker) {
       const int64_t group = by_rows ? task % step.group_count : task / chunks;
       up_chunk(call, step, group, (by_rows ? task / step.group_count : task % chunks) * chunk, chunk, worker);
+      if (step.progress[group].writing.fetch_sub(1, std::memory_order_acq_rel) == 1) prepare_hidden(step, group);
     };
-    call.threads->run(step.group_count * chunks, phase1);
-    prepare_hidden(call, step);
     const int64_t columns = one ? task_chunk(width_, 1, workers, 2, kMostChunk) : down_chunk(workers);
-    const auto phase2 = [&](int64_t task, int worker) {
+    const auto down = [&](int64_t task, int worker) {
       down_columns(call, step, task * columns, std::min(columns, width_ - task * columns), worker);
     };
-    call.threads->run((width_ + columns - 1) / columns, 1, phase2);
+    call.threads->run_both(step.group_count * chunks, up, (width_ + columns - 1) / columns, down);
   }
 
  private:
@@ -126,6 +108,7 @@ class ExpertsKernel final : public Kernel {
     step.hidden = reinterpret_cast<float*>(take(static_cast<size_t>(n * hidden_) * sizeof(float)));
     step.panels = take(2 * static_cast<size_t>(workers) * panel_);
     step.groups = reinterpret_cast<Step::Group*>(take(static_cast<size_t>(experts) * sizeof(Step::Group)));
+    step.progress = reinterpret_cast<Step::Progress*>(take(static_cast<size_t>(experts) * sizeof(Step::Progress)));
     return used;
   }
 
@@ -144,19 +127,6 @@ class ExpertsKernel final : public Kernel {
     return base + static_cast<size_t>(row) * Matmul::prepared_bytes(form, k);
   }
 
-  // Calls body(group, first entry, entries, tile) for each packed tile, over the threads.
-  template <class Body>
-  void for_each_tile(const KernelCall& call, const Step& step, const Body& body) const noexcept {
-    const auto task = [&](int64_t index, int) {
-      const Step::Group& group = step.groups[index];
-      if (group.tile < 0) return;
-      for (int64_t at = 0, tile = group.tile; at < group.count; at += kTileTokens, ++tile) {
-        body(group.first + at, std::min<int64_t>(kTileTokens, group.count - at), tile);
-      }
-    };
-    call.threads->run(step.group_count, task);
-  }
-
   void prepare_inputs(const KernelCall& call, const Step& step) const noexcept {
     const Tensor& x = call.inputs[0].tensor;
     const Routing& routing = call.inputs[1].routing;
@@ -172,40 +142,58 @@ class ExpertsKernel final : public Kernel {
       else
         call.threads->run(x.rows(), prepare);
       if (step.tile_count == 0) continue;
-      for_each_tile(call, step, [&](int64_t entry, int64_t count, int64_t tile) {
-        const float* sources[kTileTokens];
-        const std::byte* parts[kTileTokens];
-        for (int64_t t = 0; t < count; ++t) {
-          sources[t] = reinterpret_cast<const float*>(x.row(routing.row[entry + t]));
-          parts[t] = prepared_row(form, step.prepared[f], width_, routing.row[entry + t]);
+      const auto pack = [&](int64_t index, int) {
+        const Step::Group& group = step.groups[index];
+        for (int32_t part = 0; group.tile >= 0 && part < group.parts(); ++part) {
+          const int32_t first = group.first + part * kTileTokens, count = group.count_of(part);
+          const float* sources[kTileTokens];
+          const std::byte* parts[kTileTokens];
+          for (int32_t t = 0; t < count; ++t) {
+            sources[t] = reinterpret_cast<const float*>(x.row(routing.row[first + t]));
+            parts[t] = prepared_row(form, step.prepared[f], width_, routing.row[first + t]);
+          }
+          matmul_.pack(form, sources, parts, count, width_, tile_at(step.tiles, form, width_, group.tile + part));
         }
-        matmul_.pack(form, sources, parts, count, width_,
-                     step.tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, width_));
-      });
+      };
+      call.threads->run(step.group_count, pack);
     }
   }
 
-  void prepare_hidden(const KernelCall& call, const Step& step) const noexcept {
-    const int64_t n = call.inputs[1].routing.count();
+  // Prepares those parts of a group's hidden rows, all written, that nobody else does.
+  void prepare_hidden(const Step& step, int64_t group) const noexcept {
+    Step::Progress& progress = step.progress[group];
+    const int32_t parts = step.groups[group].parts();
+    for (int32_t part; (part = progress.begun.fetch_add(1, std::memory_order_relaxed)) < parts;) {
+      prepare_part(step, step.groups[group], part);
+      progress.prepared.fetch_add(1, std::memory_order_release);
+    }
+  }
+
+  // Waits until a group's hidden rows are prepared, and helps.
+  void await_hidden(const Step& step, int64_t group) const noexcept {
+    Step::Progress& progress = step.progress[group];
+    const auto prepared = [&] { return progress.prepared.load(std::memory_order_acquire) == step.groups[group].parts(); };
+    if (prepared()) return;
+    spin_until([&] { return progress.writing.load(std::memory_order_acquire) == 0; });
+    prepare_hidden(step, group);
+    spin_until(prepared);
+  }
+
+  void prepare_part(const Step& step, const Step::Group& group, int32_t part) const noexcept {
+    const int32_t first = group.first + part * kTileTokens, count = group.count_of(part);
     for (int f = 0; f < kForms; ++f) {
       if (!hidden_uses_[static_cast<size_t>(f)]) continue;
       const auto form = static_cast<Form>(f);
-      const auto prepare = [&](int64_t entry, int) {
-        matmul_.prepare(form, step.hidden + entry * hidden_, hidden_,
-                        prepared_row(form, step.hidden_prepared[f], hidden_, entry));
-      };
-      call.threads->run(n, 8, prepare);
-      if (step.tile_count == 0) continue;
-      for_each_tile(call, step, [&](int64_t entry, int64_t count, int64_t tile) {
-        const float* sources[kTileTokens];
-        const std::byte* parts[kTileTokens];
-        for (int64_t t = 0; t < count; ++t) {
-          sources[t] = step.hidden + (entry + t) * hidden_;
-          parts[t] = prepared_row(form, step.hidden_prepared[f], hidden_, entry + t);
-        }
-        matmul_.pack(form, sources, parts, count, hidden_,
-                     step.hidden_tiles[f] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, hidden_));
-      });
+      const float* sources[kTileTokens];
+      const std::byte* parts[kTileTokens];
+      for (int32_t t = 0; t < count; ++t) {
+        const float* source = step.hidden + (first + t) * hidden_;
+        std::byte* prepared = prepared_row(form, step.hidden_prepared[f], hidden_, first + t);
+        matmul_.prepare(form, source, hidden_, prepared);
+        if (group.tile >= 0) sources[t] = source, parts[t] = prepared;
+      }
+      if (group.tile >= 0)
+        matmul_.pack(form, sources, parts, count, hidden_, tile_at(step.hidden_tiles, form, hidden_, group.tile + part));
     }
   }
 
@@ -234,7 +222,7 @@ class ExpertsKernel final : public Kernel {
     }
     std::byte* gate_panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
     std::byte* up_panel = gate_panel + panel_;
-    const int64_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+    const int64_t tiles = group.parts();
     const int64_t span = tiles == 1 ? kChunk : kPanelRows;
     alignas(kAlignment) float gate[kTileTokens * kChunk], up[kTileTokens * kChunk];
     for (int64_t at = first; at < first + count; at += kPanelRows) {
@@ -280,9 +268,11 @@ class ExpertsKernel final : public Kernel {
     return (expert.gate ? expert.gate : expert.up).row(first);
   }
 
+  static std::byte* tile_at(std::byte* const* tiles, Form form, int64_t k, int64_t tile) noexcept {
+    return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, k);
+  }
   const std::byte* tile_at(std::byte* const* tiles, const Tensor& weight, int64_t tile) const noexcept {
-    const Form form = matmul_.form(weight.dtype);
-    return tiles[static_cast<int>(form)] + static_cast<size_t>(tile) * Matmul::tile_bytes(form, weight.cols());
+    return tile_at(tiles, matmul_.form(weight.dtype), weight.cols(), tile);
   }
 
   // hidden[count] = act(gate) * up, with the biases of the outputs from `first` on.
@@ -338,6 +328,7 @@ class ExpertsKernel final : public Kernel {
       const Step::Group& group = step.groups[g];
       const Expert& expert = op_.bank->expert(group.expert);
       const Form form = matmul_.form(expert.down.dtype);
+      await_hidden(step, g);
       if (group.tile < 0) {
         const bool more = g + 1 < step.group_count;
         const Expert& after = op_.bank->expert(step.groups[more ? g + 1 : 0].expert);
@@ -350,7 +341,7 @@ class ExpertsKernel final : public Kernel {
         }
         continue;
       }
-      const int32_t tiles = (group.count + kTileTokens - 1) / kTileTokens;
+      const int32_t tiles = group.parts();
       const int64_t span = tiles == 1 ? kChunk : kPanelRows;
       for (int64_t at = first; at < first + count; at += kPanelRows) {
         const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
@@ -361,7 +352,7 @@ class ExpertsKernel final : public Kernel {
                               : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + count);
         for (int32_t i = 0; i < tiles; ++i) {
           const int32_t done = i * kTileTokens, tile = group.tile + i;
-          const int32_t tokens = std::min(kTileTokens, group.count - done);
+          const int32_t tokens = group.count_of(i);
           matmul_.gemm(expert.down, unpacked, tile_at(step.hidden_tiles, expert.down, tile),
                        {y + at - begin, kChunk, tokens}, soon.part(i, tiles));
           const int64_t end = at + columns;

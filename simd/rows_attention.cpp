@@ -2,8 +2,8 @@
 //
 // Written order, the same whatever the block: a dot has 16 lanes (dim i in lane i % 16, ascending) and the tree; a
 // tile's maximum joins the running one; its exponentials are added in 16 lanes (position p in lane p % 16) and the
-// tree; sums of values get one fma a position, ascending. Few queries read the cache directly, many share a tile
-// (attention_shared-inl.h).
+// tree; sums of values get one fma a position, ascending. One query reads the cache directly, some take turns at a tile
+// of floats, many share it (attention_shared-inl.h).
 #include "simd/attention_shared-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
@@ -30,26 +30,25 @@ void start(const Work& w, bool shared) noexcept {
   }
 }
 
-// Rows of a tile, as the cache has them and as unpack_tile() left them: chunk() is 16 values of one, of `whole` chunks;
-// a last one that is not whole is tail().
+// Rows of a tile, as the cache has them up to the last one, and as unpack_rows() left them: chunk() is 16 values of one,
+// of `whole` chunks; a last one that is not whole is tail().
 template <bool kF16>
 struct CacheRows {
   const uint8_t* at;
-  int64_t bytes, head_dim, whole;
-  CacheRows(const uint8_t* rows, int64_t row_bytes, int64_t dim)
-      : at(rows), bytes(row_bytes), head_dim(dim), whole(dim / 16) {}
-  HWY_INLINE Lanes chunk(int64_t p, int64_t c) const {
-    const uint8_t* row = at + p * bytes;
+  int64_t bytes, head_dim, last, whole = head_dim / 16;
+  HWY_INLINE const uint8_t* row(int64_t p) const { return at + least(p, last) * bytes; }
+  HWY_INLINE Lanes chunk(const uint8_t* row, int64_t c) const {
     if constexpr (kF16) return load_f16(row + 32 * c);
     else return load_lanes(reinterpret_cast<const float*>(row) + 16 * c);
   }
-  Lanes tail(int64_t p) const noexcept { return load_chunk(at + p * bytes, kF16, whole, head_dim); }
+  Lanes tail(const uint8_t* row) const noexcept { return load_chunk(row, kF16, whole, head_dim); }
 };
 struct FloatRows {
   const float* at;
   int64_t padded, whole;
-  HWY_INLINE Lanes chunk(int64_t p, int64_t c) const { return load_lanes(at + p * padded + 16 * c); }
-  Lanes tail(int64_t) const noexcept { return lanes_of(0); }
+  HWY_INLINE const float* row(int64_t p) const { return at + p * padded; }
+  HWY_INLINE Lanes chunk(const float* row, int64_t c) const { return load_lanes(row + 16 * c); }
+  Lanes tail(const float*) const noexcept { return lanes_of(0); }
 };
 
 // Logits of kQueries queries from `query` on against four keys from p on.
@@ -67,9 +66,10 @@ HWY_INLINE void quad_dots(const Work& w, int64_t query, const Rows& keys, int64_
           sum[i][j].v[part] = hn::MulAdd(x.v[part], k[j].v[part], sum[i][j].v[part]);
     }
   };
+  const auto *k0 = keys.row(p), *k1 = keys.row(p + 1), *k2 = keys.row(p + 2), *k3 = keys.row(p + 3);
   for (int64_t c = 0; c < keys.whole; ++c)
-    add(c, {keys.chunk(p, c), keys.chunk(p + 1, c), keys.chunk(p + 2, c), keys.chunk(p + 3, c)});
-  if (keys.whole < w.chunks) add(keys.whole, {keys.tail(p), keys.tail(p + 1), keys.tail(p + 2), keys.tail(p + 3)});
+    add(c, {keys.chunk(k0, c), keys.chunk(k1, c), keys.chunk(k2, c), keys.chunk(k3, c)});
+  if (keys.whole < w.chunks) add(keys.whole, {keys.tail(k0), keys.tail(k1), keys.tail(k2), keys.tail(k3)});
   HWY_ALIGN float quads[16];
   for (int i = 0; i < kQueries; ++i) {
     for (int j = 0; j < 4; ++j) hn::Store(fold_to_quad(sum[i][j]), kQuad, quads + 4 * j);
@@ -126,7 +126,7 @@ HWY_INLINE void chunk_values(const float* weights, const Rows& values, int64_t b
   for (int64_t p = begin; p < end; ++p) {
     const RowVec weight = set(weights[p]);
     for (int i = 0; i < kChunks; ++i) {
-      const Lanes v = values.chunk(p, c + i);
+      const Lanes v = values.chunk(values.row(p), c + i);
       for (int part = 0; part < kRowParts; ++part) sum[i].v[part] = hn::MulAdd(weight, v.v[part], sum[i].v[part]);
     }
   }
@@ -144,7 +144,7 @@ void direct_values(const Work& w, int64_t query, const Rows& values, int64_t beg
   if (c == w.chunks) return;
   Lanes sum = load_lanes(sums + 16 * c);
   for (int64_t p = begin; p < end; ++p) {
-    const Lanes v = values.tail(p);
+    const Lanes v = values.tail(values.row(p));
     for (int part = 0; part < kRowParts; ++part) sum.v[part] = hn::MulAdd(set(weights[p]), v.v[part], sum.v[part]);
   }
   store_lanes(sum, sums + 16 * c);
@@ -155,10 +155,10 @@ void cached_tile(const Work& w, int64_t tile) noexcept {
   const AttentionBlock& b = w.block;
   const int64_t begin = w.begin[0], end = w.end[0];
   if (begin >= end) return;
-  const CacheRows<kKeysF16> keys(w.keys_of(tile), b.key_bytes, b.head_dim);
+  const CacheRows<kKeysF16> keys{w.keys_of(tile), b.key_bytes, b.head_dim, end - 1};
   for (int64_t p = begin / 4 * 4; p < end; p += 4) quad_dots<1>(w, 0, keys, p);
   soften(w, 0, begin, end);
-  direct_values(w, 0, CacheRows<kValuesF16>(w.values_of(tile), b.value_bytes, b.head_dim), begin, end);
+  direct_values(w, 0, CacheRows<kValuesF16>{w.values_of(tile), b.value_bytes, b.head_dim, end - 1}, begin, end);
 }
 
 void one_tile(const Work& w, int64_t tile) noexcept {

@@ -44,6 +44,13 @@ class Threads {
   virtual void run(int64_t count, int64_t grain, TaskRef task) = 0;
   void run(int64_t count, TaskRef task) { run(count, 1, task); }
 
+  // Runs both, one task at a time. Tasks of `second` may begin while some of `first` still run, never before all of those
+  // have begun or are about to: they wait themselves for what they need of them (spin.h).
+  virtual void run_both(int64_t first_count, TaskRef first, int64_t second_count, TaskRef second) {
+    run(first_count, 1, first);
+    run(second_count, 1, second);
+  }
+
   // Around runs that follow each other closely, those of a step: the workers may wait for them spinning.
   virtual void enter() {}
   virtual void leave() {}

@@ -1,6 +1,7 @@
 // The team: threads of oneTBB that stay together for a whole step. A run costs them some cache lines instead of waking
 // and joining, which a step of decoding pays 150 times. Each worker has a range of tasks of its own, takes from its front,
-// and steals the back half of another's when it is empty; between runs workers spin for a while, then sleep.
+// and steals the back half of another's when it is empty; between runs workers spin for a while, then sleep. A run has up
+// to two stages: who finds nothing left of the first goes on to the second, with no barrier between.
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
@@ -14,18 +15,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/spin.h"
 #include "core/threads_impl.h"
 
 namespace moiety {
 namespace {
-
-inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Tasks [begin, end) of one worker, in one word.
 struct Range {
@@ -37,8 +31,17 @@ struct Range {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kStages = 2;
+
+// Tasks of a stage; `grain` of them, a chunk, travel together.
+struct Stage {
+  const TaskRef* task = nullptr;
+  int64_t count = 0, grain = 1;
+  int64_t chunks() const { return (count + grain - 1) / grain; }
+};
+
 struct alignas(128) Worker {  // a line of its own, and the one that is fetched with it
-  std::atomic<uint64_t> range{0};
+  std::atomic<uint64_t> ranges[kStages]{};
   std::atomic<int64_t> done{0};     // chunks of this job
   std::atomic<bool> member{false};  // its task waits for a thread, or runs
   uint64_t steals = 0;
@@ -78,19 +81,23 @@ class Team {
   }
 
   // Epochs are odd while a job runs. Who works on one is inside; none is made before all are out again.
-  void share(int64_t count, int64_t grain, int64_t chunks, const TaskRef& task) {
+  void share(const Stage& first, const Stage& second) {
     RunOrder order;
-    job_ = {&task, &order, count, grain};
+    job_ = {{first, second}, &order};
     for (int w = 0; w < size_; ++w) {
-      const auto at = [&](int i) { return static_cast<uint32_t>(first_task(chunks, i, size_)); };
       worker(w).done.store(0, std::memory_order_relaxed);
-      worker(w).range.store(Range{at(w), at(w + 1)}.word(), std::memory_order_relaxed);
+      for (int stage = 0; stage < kStages; ++stage) {
+        const int64_t chunks = job_.stages[stage].chunks();
+        const auto at = [&](int i) { return static_cast<uint32_t>(first_task(chunks, i, size_)); };
+        worker(w).ranges[stage].store(Range{at(w), at(w + 1)}.word(), std::memory_order_relaxed);
+      }
     }
     epoch_.fetch_add(1);
     if (asleep_.load() > 0) epoch_.notify_all();
     take_part(0);
     const auto start = Clock::now();
-    for (int spins = 0; done() != chunks; ++spins) spins < kSpins ? relax() : std::this_thread::yield();
+    const int64_t chunks = first.chunks() + second.chunks();
+    spin_until([&] { return done() == chunks; });
     worker(0).idle += Clock::now() - start;
     epoch_.fetch_add(1);
     while (inside_.load() > 0) relax();
@@ -106,9 +113,8 @@ class Team {
 
  private:
   struct Job {
-    const TaskRef* task = nullptr;
+    Stage stages[kStages];
     RunOrder* order = nullptr;
-    int64_t count = 0, grain = 1;
   };
   Worker& worker(int w) const { return workers_[static_cast<size_t>(w)]; }
 
@@ -127,7 +133,7 @@ class Team {
     for (int spins = 0; together_.load();) {
       const uint64_t epoch = epoch_.load();
       if (epoch % 2 == 0 || epoch == seen) {
-        if (++spins < kSpins) relax();
+        if (++spins < kPauses) relax();
         else sleep(epoch);
         continue;
       }
@@ -154,48 +160,53 @@ class Team {
     job_.order->begin_tasks();
     Worker& own = worker(self);
     int64_t done = 0;
-    do {
-      for (uint32_t chunk; pop(own, chunk); ++done) {
-        const int64_t begin = chunk * job_.grain, end = std::min(job_.count, begin + job_.grain);
-        for (int64_t i = begin; i < end; ++i) (*job_.task)(i, self);
-      }
-    } while (steal(self));
+    for (int index = 0; index < kStages; ++index) {
+      const Stage& stage = job_.stages[index];
+      if (stage.count == 0) continue;
+      do {
+        for (uint32_t chunk; pop(own.ranges[index], chunk); ++done) {
+          const int64_t begin = chunk * stage.grain, end = std::min(stage.count, begin + stage.grain);
+          for (int64_t i = begin; i < end; ++i) (*stage.task)(i, self);
+        }
+      } while (steal(self, index));
+    }
     job_.order->end_tasks();
     own.done.fetch_add(done, std::memory_order_release);
   }
 
-  static bool pop(Worker& worker, uint32_t& chunk) {
-    uint64_t word = worker.range.load(std::memory_order_relaxed);
+  static bool pop(std::atomic<uint64_t>& range_word, uint32_t& chunk) {
+    uint64_t word = range_word.load(std::memory_order_relaxed);
     for (;;) {
       Range range = Range::of(word);
       if (range.empty()) return false;
       chunk = range.begin++;
-      if (worker.range.compare_exchange_weak(word, range.word(), std::memory_order_relaxed)) return true;
+      if (range_word.compare_exchange_weak(word, range.word(), std::memory_order_relaxed)) return true;
     }
   }
 
-  // Moves the back half of another's range, the fullest of its node if there is any, into the worker's own, which is empty; false when nobody has any left.
-  bool steal(int self) {
+  // Moves the back half of another's range, the fullest of its node if there is any, into the worker's own, which is
+  // empty; false when nobody has any left: all chunks of the stage have begun, or are about to.
+  bool steal(int self, int stage) {
     for (const auto start = Clock::now();;) {
+      const auto range_of = [&](int w) { return Range::of(worker(w).ranges[stage].load(std::memory_order_relaxed)); };
       const int victim = pick_victim(seats_, self, [&](int w) {
-        const Range range = Range::of(worker(w).range.load(std::memory_order_relaxed));
+        const Range range = range_of(w);
         return range.empty() ? int64_t{0} : int64_t{range.end} - range.begin;
       });
       if (victim < 0) return false;
-      uint64_t word = worker(victim).range.load(std::memory_order_relaxed);
-      const Range range = Range::of(word);
+      const Range range = range_of(victim);
       if (range.empty()) continue;
+      uint64_t word = range.word();
       const uint32_t middle = range.begin + (range.end - range.begin) / 2;
-      if (!worker(victim).range.compare_exchange_strong(word, Range{range.begin, middle}.word(), std::memory_order_relaxed)) continue;
-      worker(self).range.store(Range{middle, range.end}.word(), std::memory_order_relaxed);
+      const uint64_t left = Range{range.begin, middle}.word();
+      if (!worker(victim).ranges[stage].compare_exchange_strong(word, left, std::memory_order_relaxed)) continue;
+      worker(self).ranges[stage].store(Range{middle, range.end}.word(), std::memory_order_relaxed);
       ++worker(self).steals;
       worker(self).stealing += Clock::now() - start;
       return true;
     }
   }
 
-  // Longer than a step's ops on one thread take: after a pause of 50 us nobody sleeps, after 500 us all do (bench_pools).
-  static constexpr int kSpins = 20'000;
   const int size_;
   const std::vector<Seat> seats_;
   std::unique_ptr<Worker[]> workers_;
@@ -232,21 +243,29 @@ class TeamThreads final : public Threads {
   }
 
   void run(int64_t count, int64_t grain, TaskRef task) override {
-    grain = std::max<int64_t>(grain, 1);
-    const int64_t chunks = (count + grain - 1) / grain;
-    if (size() == 1 || chunks <= 1 || chunks > INT32_MAX) {
-      for (int64_t i = 0; i < count; ++i) task(i, 0);
-      return;
-    }
-    const bool alone = !team_->together();
-    if (alone) enter();
-    team_->share(count, grain, chunks, task);
-    if (alone) leave();
+    run_stages({&task, count, std::max<int64_t>(grain, 1)}, {});
+  }
+  void run_both(int64_t first_count, TaskRef first, int64_t second_count, TaskRef second) override {
+    run_stages({&first, first_count, 1}, {&second, second_count, 1});
   }
 
   std::vector<WorkerCounts> counts() const override { return team_->counts(); }
 
  private:
+  void run_stages(const Stage& first, const Stage& second) {
+    const int64_t most = std::max(first.chunks(), second.chunks());
+    if (size() == 1 || most <= 1 || most > INT32_MAX) {
+      for (const Stage* stage : {&first, &second}) {
+        for (int64_t i = 0; i < stage->count; ++i) (*stage->task)(i, 0);
+      }
+      return;
+    }
+    const bool alone = !team_->together();
+    if (alone) enter();
+    team_->share(first, second);
+    if (alone) leave();
+  }
+
   std::shared_ptr<Team> team_;
   std::optional<tbb::global_control> limit_;
   tbb::task_arena arena_;

@@ -8,6 +8,7 @@
 
 #include "core/cpu_info.h"
 #include "core/error.h"
+#include "core/spin.h"
 #include "core/threads.h"
 
 using namespace moiety;
@@ -64,6 +65,37 @@ TEST_CASE("each task runs exactly once, and a worker never runs two at a time") 
       CHECK(threads->size() == (kind == "serial" ? 1 : size));
       for (int64_t count : {0, 1, 7, 1000}) {
         for (int64_t grain : {1, 3, 64}) check_run(*threads, count, grain);
+      }
+    }
+  }
+}
+
+TEST_CASE("two kinds of tasks in one run: those that wait for the others get what they wait for") {
+  for (const std::string& kind : kinds()) {
+    for (int size : {1, 2, 3, 8}) {
+      CAPTURE(kind); CAPTURE(size);
+      const std::unique_ptr<Threads> threads = make_threads(kind, size);
+      for (const auto& [before, behind] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {1, 1}, {1, 40}, {40, 1}, {70, 33}}) {
+        threads->enter();
+        for (int round = 0; round < 20; ++round) {
+          std::vector<std::atomic<int>> first(static_cast<size_t>(before)), second(static_cast<size_t>(behind));
+          std::atomic<int64_t> ended{0}, wrong{0};
+          const auto write = [&](int64_t task, int) {
+            ++first[static_cast<size_t>(task)];
+            ended.fetch_add(1, std::memory_order_release);
+          };
+          const auto read = [&](int64_t task, int worker) {
+            spin_until([&] { return ended.load(std::memory_order_acquire) == before; });
+            for (const auto& n : first) wrong += n != 1;
+            wrong += worker < 0 || worker >= threads->size();
+            ++second[static_cast<size_t>(task)];
+          };
+          threads->run_both(before, write, behind, read);
+          for (const auto& n : second) wrong += n != 1;
+          CHECK(wrong == 0);
+          CHECK(ended == before);
+        }
+        threads->leave();
       }
     }
   }
