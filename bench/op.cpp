@@ -161,10 +161,7 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
       alignas(64) float y[simd::kTileTokens * simd::kPanelRows];
       if (tokens < matmul.gemm_rows(weight)) {
-        for (int64_t t = 0; t < tokens; ++t) {
-          matmul.gemv(weight, task * kPanelRows, kPanelRows, x.data(), prepared.data(), panel, y,
-                      t > 0 ? weight.row(task * kPanelRows) : nullptr);
-        }
+        matmul.gemvs(weight, task * kPanelRows, kPanelRows, sources, parts, tokens, panel, y, kPanelRows, nullptr);
         return;
       }
       const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tokens, panel);

@@ -1,5 +1,5 @@
-// Attention of many queries, who share a tile of keys and values as floats: vectors hold queries, so that neither maxima
-// nor sums of exponentials go across a vector, and keys are read as they lie. The order is rows_attention.cpp's.
+// Attention of many queries, who share a tile of keys and values as floats: vectors hold queries, so that neither
+// maxima nor sums of exponentials go across a vector, and keys are read as they lie. The order is rows_attention.cpp's.
 #pragma once
 
 #include "simd/attention-inl.h"

@@ -14,6 +14,8 @@ namespace moiety::simd {
 // Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the
 // weights costs time, if each worker still has `share` of them.
 inline constexpr int64_t kChunk = 64, kMostChunk = 512;
+inline constexpr int64_t kFewOutputs = 4 * kMostChunk;  // floats: outputs of a few tokens, also of a tile in a chunk
+static_assert(kFewOutputs >= kTileTokens * kChunk);
 inline int64_t task_chunk(int64_t outputs, int64_t groups, int workers, int64_t share, int64_t most) {
   most = std::clamp<int64_t>(outputs * groups / (share * workers), kChunk, most);
   const int64_t pieces = (outputs + most - 1) / most;
@@ -27,7 +29,9 @@ struct Step {
     int32_t tile;                  // its first packed tile; -1: too small, it runs as GEMVs
     // Its tiles, or all of it.
     int32_t parts() const { return tile < 0 ? 1 : (count + kTileTokens - 1) / kTileTokens; }
-    int32_t count_of(int32_t part) const { return tile < 0 ? count : std::min(kTileTokens, count - part * kTileTokens); }
+    int32_t count_of(int32_t part) const {
+      return tile < 0 ? count : std::min(kTileTokens, count - part * kTileTokens);
+    }
   };
   // How far a group's hidden rows are: tasks that still write them, parts that somebody has begun to prepare, prepared.
   struct Progress {

@@ -1,7 +1,8 @@
 // Experts: grouped execution. Tokens are sorted by expert (Routing); an expert's group runs as a GEMM or, if it is
-// small, row by row as GEMVs. Two kinds of tasks: hidden = act(gate x) * up x for an expert and a range of outputs, then
-// y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending order. No barrier
-// lies between them: such a task waits for the one expert that it comes to, and helps to prepare what that one left.
+// small, row by row as GEMVs. Two kinds of tasks: hidden = act(gate x) * up x for an expert and a range of outputs,
+// then y = sum of weight * down hidden, where a task owns output columns and walks the experts in ascending order. No
+// barrier lies between them: such a task waits for the one expert that it comes to, and helps to prepare what that one
+// left.
 #include <algorithm>
 #include <vector>
 
@@ -159,6 +160,14 @@ class ExpertsKernel final : public Kernel {
     }
   }
 
+  // Calls body(entry, entries) for a group's entries, as many together as there is room for `count` outputs of each.
+  template <class Body>
+  static void for_entries(const Step::Group& group, int64_t count, const Body& body) noexcept {
+    const auto most = static_cast<int32_t>(std::clamp<int64_t>(kFewOutputs / count, 1, kTileTokens));
+    for (int32_t done = 0; done < group.count; done += most)
+      body(group.first + done, std::min(most, group.count - done));
+  }
+
   // Prepares those parts of a group's hidden rows, all written, that nobody else does.
   void prepare_hidden(const Step& step, int64_t group) const noexcept {
     Step::Progress& progress = step.progress[group];
@@ -172,7 +181,8 @@ class ExpertsKernel final : public Kernel {
   // Waits until a group's hidden rows are prepared, and helps.
   void await_hidden(const Step& step, int64_t group) const noexcept {
     Step::Progress& progress = step.progress[group];
-    const auto prepared = [&] { return progress.prepared.load(std::memory_order_acquire) == step.groups[group].parts(); };
+    const int32_t parts = step.groups[group].parts();
+    const auto prepared = [&] { return progress.prepared.load(std::memory_order_acquire) == parts; };
     if (prepared()) return;
     spin_until([&] { return progress.writing.load(std::memory_order_acquire) == 0; });
     prepare_hidden(step, group);
@@ -193,7 +203,8 @@ class ExpertsKernel final : public Kernel {
         if (group.tile >= 0) sources[t] = source, parts[t] = prepared;
       }
       if (group.tile >= 0)
-        matmul_.pack(form, sources, parts, count, hidden_, tile_at(step.hidden_tiles, form, hidden_, group.tile + part));
+        matmul_.pack(form, sources, parts, count, hidden_,
+                     tile_at(step.hidden_tiles, form, hidden_, group.tile + part));
     }
   }
 
@@ -205,19 +216,25 @@ class ExpertsKernel final : public Kernel {
     const int64_t count = std::min(chunk, hidden_ - first);
     if (group.tile < 0) {
       const Tensor& x = call.inputs[0].tensor;
-      float gate[kMostChunk], up[kMostChunk];
+      alignas(kAlignment) float gate[kFewOutputs], up[kFewOutputs];
       std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-      for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
-        const int32_t row = call.inputs[1].routing.row[entry];
+      for_entries(group, count, [&](int32_t entry, int32_t tokens) {
+        const int32_t* rows = call.inputs[1].routing.row + entry;
         const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
-          matmul_.gemv(weight, first, count, reinterpret_cast<const float*>(x.row(row)),
-                       prepared_row(matmul_.form(weight.dtype), step.prepared[index(weight)], width_, row), scratch, y,
-                       entry > group.first ? weight.row(first) : next);
+          const float* sources[kTileTokens];
+          const std::byte* parts[kTileTokens];
+          for (int32_t t = 0; t < tokens; ++t) {
+            sources[t] = reinterpret_cast<const float*>(x.row(rows[t]));
+            parts[t] = prepared_row(matmul_.form(weight.dtype), step.prepared[index(weight)], width_, rows[t]);
+          }
+          matmul_.gemvs(weight, first, count, sources, parts, tokens, scratch, y, count,
+                        entry > group.first ? weight.row(first) : next);
         };
         if (expert.gate) multiply(expert.gate, gate, expert.up.row(first));
         multiply(expert.up, up, chunk_after(step, group_index, first + count));
-        activate(expert, first, count, gate, up, step.hidden + entry * hidden_ + first);
-      }
+        for (int32_t t = 0; t < tokens; ++t)
+          activate(expert, first, count, gate + t * count, up + t * count, step.hidden + (entry + t) * hidden_ + first);
+      });
       return;
     }
     std::byte* gate_panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
@@ -318,7 +335,7 @@ class ExpertsKernel final : public Kernel {
     for (int64_t row = 0; call.first && row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
     std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-    alignas(kAlignment) float y[std::max(kTileTokens * kChunk, kMostChunk)];
+    alignas(kAlignment) float y[kFewOutputs];
     const auto combine = [&](const Expert& expert, int32_t entry, int64_t at, int64_t columns, float* values) {
       add_bias(expert.down_bias, at, columns, values);
       float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + at;
@@ -333,12 +350,17 @@ class ExpertsKernel final : public Kernel {
         const bool more = g + 1 < step.group_count;
         const Expert& after = op_.bank->expert(step.groups[more ? g + 1 : 0].expert);
         const std::byte* next = after.down.row(std::min(more ? first : first + count, width_ - 1));
-        for (int32_t entry = group.first; entry < group.first + group.count; ++entry) {
-          matmul_.gemv(expert.down, first, count, step.hidden + entry * hidden_,
-                       prepared_row(form, step.hidden_prepared[index(expert.down)], hidden_, entry), panel, y,
-                       entry > group.first ? expert.down.row(first) : next);
-          combine(expert, entry, first, count, y);
-        }
+        for_entries(group, count, [&](int32_t entry, int32_t tokens) {
+          const float* sources[kTileTokens];
+          const std::byte* parts[kTileTokens];
+          for (int32_t t = 0; t < tokens; ++t) {
+            sources[t] = step.hidden + (entry + t) * hidden_;
+            parts[t] = prepared_row(form, step.hidden_prepared[index(expert.down)], hidden_, entry + t);
+          }
+          matmul_.gemvs(expert.down, first, count, sources, parts, tokens, panel, y, count,
+                        entry > group.first ? expert.down.row(first) : next);
+          for (int32_t t = 0; t < tokens; ++t) combine(expert, entry + t, first, count, y + t * count);
+        });
         continue;
       }
       const int32_t tiles = group.parts();

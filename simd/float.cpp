@@ -6,45 +6,60 @@
 namespace moiety::simd::MOIETY_LEVEL {
 namespace {
 
-template <class L>
-void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y,
-          const uint8_t* next) noexcept {
-  constexpr int kRows = 4;  // share the loads of x
-  Ahead ahead(weights, rows * row_bytes, next);
+// Some rows times kTokens of x, which share the loads of the weights as the rows share those of x.
+template <class L, int kRows, int kTokens>
+HWY_INLINE void row_dots(const uint8_t* const (&row)[kRows], int64_t rows, int64_t k, const float* const* x, float* y,
+                         int64_t stride, Ahead& ahead, bool fetch) {
   const int64_t whole = k / 16 * 16, tail = k - whole;
-  HWY_ALIGN float x_tail[16] = {};
-  __builtin_memcpy(x_tail, x + whole, static_cast<size_t>(tail) * 4);
+  F16Lanes acc[kRows][kTokens];
+  for (auto& of_row : acc)
+    for (F16Lanes& lanes : of_row)
+      for (V16& v : lanes.v) v = hn::Zero(d16);
+  for (int64_t at = 0; at < whole; at += 16) {
+    for (int p = 0; p < kParts16; ++p) {
+      const int64_t part = at + p * static_cast<int64_t>(kStep);
+      V16 xs[kTokens];
+      for (int t = 0; t < kTokens; ++t) xs[t] = hn::LoadU(d16, x[t] + part);
+      for (int i = 0; i < kRows; ++i) {
+        if (fetch) ahead.fetch<static_cast<int64_t>(kStep) * L::kBytes>();
+        const V16 w = L::load(row[i] + part * L::kBytes);
+        for (int t = 0; t < kTokens; ++t) acc[i][t].v[p] = hn::MulAdd(w, xs[t], acc[i][t].v[p]);
+      }
+    }
+    if (fetch) ahead.turn();
+  }
+  for (int i = 0; i < kRows && i < rows; ++i) {
+    HWY_ALIGN uint8_t w_tail[16 * 4] = {};
+    __builtin_memcpy(w_tail, row[i] + whole * L::kBytes, static_cast<size_t>(tail * L::kBytes));
+    for (int t = 0; t < kTokens; ++t) {
+      HWY_ALIGN float lanes[16] = {};
+      __builtin_memcpy(lanes, x[t] + whole, static_cast<size_t>(tail) * 4);
+      for (int p = 0; p < kParts16; ++p) {
+        const size_t part = static_cast<size_t>(p) * kStep;
+        if (tail)
+          acc[i][t].v[p] = hn::MulAdd(L::load(w_tail + part * L::kBytes), hn::Load(d16, lanes + part), acc[i][t].v[p]);
+        hn::Store(acc[i][t].v[p], d16, lanes + part);
+      }
+      y[t * stride + i] = tree_sum(lanes, 16);
+    }
+  }
+}
+
+template <class L>
+void gemv(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* const* x, int64_t tokens,
+          float* y, int64_t stride, const uint8_t* next) noexcept {
+  constexpr int kRows = 4, kMost = kParts16 == 1 ? 4 : kParts16 == 2 ? 2 : 1, kSome = kMost > 1 ? 2 : 1;
+  Ahead ahead(weights, rows * row_bytes, next);
   for (int64_t r = 0; r < rows; r += kRows) {
     const uint8_t* row[kRows];
-    F16Lanes acc[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      row[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
-      for (int p = 0; p < kParts16; ++p) acc[i].v[p] = hn::Zero(d16);
-    }
-    for (int64_t at = 0; at < whole; at += 16) {
-      for (int p = 0; p < kParts16; ++p) {
-        const int64_t part = at + p * static_cast<int64_t>(kStep);
-        const V16 xs = hn::LoadU(d16, x + part);
-        for (int i = 0; i < kRows; ++i) {
-          ahead.fetch<static_cast<int64_t>(kStep) * L::kBytes>();
-          acc[i].v[p] = hn::MulAdd(L::load(row[i] + part * L::kBytes), xs, acc[i].v[p]);
-        }
-      }
-      ahead.turn();
-    }
-    for (int i = 0; i < kRows && r + i < rows; ++i) {
-      if (tail) {
-        HWY_ALIGN uint8_t w_tail[16 * 4] = {};
-        __builtin_memcpy(w_tail, row[i] + whole * L::kBytes, static_cast<size_t>(tail * L::kBytes));
-        for (int p = 0; p < kParts16; ++p) {
-          const size_t part = static_cast<size_t>(p) * kStep;
-          acc[i].v[p] = hn::MulAdd(L::load(w_tail + part * L::kBytes), hn::Load(d16, x_tail + part), acc[i].v[p]);
-        }
-      }
-      HWY_ALIGN float lanes[16];
-      for (int p = 0; p < kParts16; ++p) hn::Store(acc[i].v[p], d16, lanes + static_cast<size_t>(p) * kStep);
-      y[r + i] = tree_sum(lanes, 16);
-    }
+    for (int i = 0; i < kRows; ++i) row[i] = weights + (r + i < rows ? r + i : rows - 1) * row_bytes;
+    int64_t t = 0;
+    for (; t + kMost <= tokens; t += kMost)
+      row_dots<L, kRows, kMost>(row, rows - r, k, x + t, y + t * stride + r, stride, ahead, t == 0);
+    for (; t + kSome <= tokens; t += kSome)
+      row_dots<L, kRows, kSome>(row, rows - r, k, x + t, y + t * stride + r, stride, ahead, t == 0);
+    for (; t < tokens; ++t)
+      row_dots<L, kRows, 1>(row, rows - r, k, x + t, y + t * stride + r, stride, ahead, t == 0);
   }
   ahead.done();
 }

@@ -99,8 +99,9 @@ struct PanelKernels {
 };
 
 struct FloatKernels {
-  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* x, float* y,
-               const uint8_t* next) noexcept;
+  // y[t * stride + r] = dot(row r of the weights, x[t]) for r < rows, t < tokens; next as in Int8Kernels::gemv.
+  void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const float* const* x, int64_t tokens,
+               float* y, int64_t stride, const uint8_t* next) noexcept;
   // panel: f32 [K in lane order][16]
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, float* panel) noexcept;
 };

@@ -59,14 +59,24 @@ class LinearKernel final : public Kernel {
     // row.
     const int64_t share = outputs / (2 * call.threads->size()) / kPanelRows * kPanelRows;
     const int64_t chunk = std::clamp<int64_t>(share, kPanelRows, 64);
+    const Tensor& y = call.output.tensor;
+    const auto stride = y.row_bytes / static_cast<int64_t>(sizeof(float));
     const auto task = [&](int64_t index, int worker) {
       const int64_t first = index * chunk, count = std::min(chunk, outputs - first);
-      for (int64_t row = 0; row < x.rows(); ++row) {
-        float* out = reinterpret_cast<float*>(call.output.tensor.row(row)) + first;
-        matmul_.gemv(weight_, first, count, reinterpret_cast<const float*>(x.row(row)),
-                     prepared + static_cast<size_t>(row) * Matmul::prepared_bytes(form_, weight_.cols()),
-                     free + static_cast<size_t>(worker) * panel_bytes, out, row > 0 ? weight_.row(first) : nullptr);
-        for (int64_t i = 0; !bias_.empty() && i < count; ++i) out[i] += bias_[static_cast<size_t>(first + i)];
+      for (int64_t row = 0; row < x.rows(); row += kTileTokens) {
+        const int64_t rows = std::min<int64_t>(kTileTokens, x.rows() - row);
+        const float* sources[kTileTokens];
+        const std::byte* parts[kTileTokens];
+        for (int64_t t = 0; t < rows; ++t) {
+          sources[t] = reinterpret_cast<const float*>(x.row(row + t));
+          parts[t] = prepared + static_cast<size_t>(row + t) * Matmul::prepared_bytes(form_, weight_.cols());
+        }
+        float* out = reinterpret_cast<float*>(y.row(row)) + first;
+        matmul_.gemvs(weight_, first, count, sources, parts, rows, free + static_cast<size_t>(worker) * panel_bytes,
+                      out, stride, row > 0 ? weight_.row(first) : nullptr);
+        for (int64_t t = 0; t < rows; ++t)
+          for (int64_t i = 0; !bias_.empty() && i < count; ++i)
+            out[t * stride + i] += bias_[static_cast<size_t>(first + i)];
       }
     };
     call.threads->run((outputs + chunk - 1) / chunk, task);

@@ -231,15 +231,27 @@ void Matmul::gemv(const Tensor& weight, int64_t row, int64_t rows, const float* 
       if (reads_panels(weight)) {
         float_panels(*kernels_, weight.dtype).gemv(at, rows, k, x, y, bytes(next));
       } else if (plain(weight.dtype)) {
-        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, x, y, bytes(next));
+        float_kernels(*kernels_, weight.dtype).gemv(at, weight.row_bytes, rows, k, &x, 1, y, 0, bytes(next));
       } else {
         auto* decoded = reinterpret_cast<float*>(scratch);
         for (int64_t r = 0; r < rows; ++r) {
           decode_row(weight, row + r, decoded);
-          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, x, y + r, nullptr);
+          kernels_->f32.gemv(reinterpret_cast<const uint8_t*>(decoded), k * 4, 1, k, &x, 1, y + r, 0, nullptr);
         }
       }
   }
+}
+
+void Matmul::gemvs(const Tensor& weight, int64_t row, int64_t rows, const float* const* x,
+                   const std::byte* const* prepared, int64_t tokens, std::byte* scratch, float* y, int64_t stride,
+                   const std::byte* next) const noexcept {
+  if (form(weight.dtype) == Form::kF32 && plain(weight.dtype) && !reads_panels(weight)) {
+    float_kernels(*kernels_, weight.dtype)
+        .gemv(bytes(weight.row(row)), weight.row_bytes, rows, weight.cols(), x, tokens, y, stride, bytes(next));
+    return;
+  }
+  for (int64_t t = 0; t < tokens; ++t)
+    gemv(weight, row, rows, x[t], prepared[t], scratch, y + t * stride, t > 0 ? weight.row(row) : next);
 }
 
 }  // namespace moiety::simd

@@ -46,6 +46,8 @@ class Matmul {
   }
   // The same where nothing was measured.
   int64_t usual_gemm_rows(const Tensor& weight) const {
+    if (form(weight.dtype) == Form::kF32 && weight.layout == Layout::kRows && dtype_info(weight.dtype).block == 1)
+      return 10;  // gemvs() reads them once for all
     if (form(weight.dtype) != Form::kInt8) return 4;
     return reads_panels(weight) ? 2 : kernels_->int8[static_cast<int>(weight.dtype)].gemm_from;
   }
@@ -71,6 +73,9 @@ class Matmul {
   // multiple of kPanelRows. scratch: panel_bytes() of it. next: as in kernels.h.
   void gemv(const Tensor& weight, int64_t row, int64_t rows, const float* x, const std::byte* prepared,
             std::byte* scratch, float* y, const std::byte* next) const noexcept;
+  // The same for some rows of activations: y[t * stride + r], t < tokens. Weights of floats are read once for all.
+  void gemvs(const Tensor& weight, int64_t row, int64_t rows, const float* const* x, const std::byte* const* prepared,
+             int64_t tokens, std::byte* scratch, float* y, int64_t stride, const std::byte* next) const noexcept;
 
  private:
   // True if the kernels compute with the weight's own panels; else its rows are restored first.

@@ -30,8 +30,8 @@ void start(const Work& w, bool shared) noexcept {
   }
 }
 
-// Rows of a tile, as the cache has them up to the last one, and as unpack_rows() left them: chunk() is 16 values of one,
-// of `whole` chunks; a last one that is not whole is tail().
+// Rows of a tile, as the cache has them up to the last one, and as unpack_rows() left them: chunk() is 16 values of
+// one, of `whole` chunks; a last one that is not whole is tail().
 template <bool kF16>
 struct CacheRows {
   const uint8_t* at;

@@ -113,13 +113,13 @@ class Tuner::Run {
 
   double gemv(const Tensor& weight) const {
     const auto start = Clock::now();
-    float y[kChunk];
-    for (int64_t row = 0; row < weight.rows(); row += kChunk) {
-      for (int64_t t = 0; t < tokens_; ++t) {
-        matmul_.gemv(weight, row, kChunk, x_.data(), prepared_.data(), panel_.data(), y,
-                     t > 0 ? weight.row(row) : nullptr);
-      }
-    }
+    float y[kTileTokens * kChunk];
+    const float* x[kTileTokens];
+    const std::byte* prepared[kTileTokens];
+    std::fill_n(x, tokens_, x_.data());
+    std::fill_n(prepared, tokens_, prepared_.data());
+    for (int64_t row = 0; row < weight.rows(); row += kChunk)
+      matmul_.gemvs(weight, row, kChunk, x, prepared, tokens_, panel_.data(), y, kChunk, nullptr);
     return seconds_since(start);
   }
 

@@ -1,7 +1,7 @@
 // The team: threads of oneTBB that stay together for a whole step. A run costs them some cache lines instead of waking
 // and joining, which a step of decoding pays 150 times. Each worker has a range of tasks of its own, takes from its front,
-// and steals the back half of another's when it is empty; between runs workers spin for a while, then sleep. A run has up
-// to two stages: who finds nothing left of the first goes on to the second, with no barrier between.
+// and steals the back half of another's when it is empty; between runs workers spin for a while, then sleep. A run has
+// up to two stages: who finds nothing left of the first goes on to the second, with no barrier between.
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>

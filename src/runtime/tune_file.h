@@ -1,5 +1,5 @@
 // TuneFile: what was measured (Tuning, graph/backend.h), kept for the next process. One file for all CPUs and targets:
-//   {"moiety": "0.1.0, kernels 2", "rows": {"AMD EPYC 9654 96-Core Processor, avx512_bf16, q4_0 x int8": 4, ...}}
+//   {"moiety": "0.1.0, kernels 3", "rows": {"AMD EPYC 9654 96-Core Processor, avx512_bf16, q4_0 x int8": 4, ...}}
 // Nothing in it is trusted, and nothing in it changes a result. A file of another version of moiety or a broken one is
 // ignored, which a warning says, and replaced. Processes may use one file at the same time: each sees a whole one, and
 // what one of them loses is measured again.
@@ -16,7 +16,7 @@
 namespace moiety {
 
 // Whose measurements the file has. The number is raised when kernels change so much that they should be measured anew.
-inline constexpr std::string_view kTunedWith = MOIETY_VERSION ", kernels 2";
+inline constexpr std::string_view kTunedWith = MOIETY_VERSION ", kernels 3";
 
 class TuneFile {
  public:

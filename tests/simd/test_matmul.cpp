@@ -241,7 +241,8 @@ TEST_CASE("small integers: every type and level gives the exact product") {
     const auto row_bytes = static_cast<int64_t>(dtype_bytes(type, k));
     for_each_level([&](const Kernels& kernels) {
       const FloatKernels& kernel = type == DType::kF32 ? kernels.f32 : type == DType::kF16 ? kernels.f16 : kernels.bf16;
-      kernel.gemv(bytes.data() + 1, row_bytes, kRows, k, x.data(), y.data(), nullptr);
+      const float* row = x.data();
+      kernel.gemv(bytes.data() + 1, row_bytes, kRows, k, &row, 1, y.data(), 0, nullptr);
       for (size_t r = 0; r < kRows; ++r) CHECK(double(y[r]) == exact(weights, x, r));
       if (type != DType::kBF16 || !kernels.bf16_dot.gemv) return;
       std::vector<uint16_t> rounded(static_cast<size_t>(k));
@@ -278,9 +279,13 @@ TEST_CASE("float GEMV and GEMM: close to exact arithmetic, the same bits as each
           kernel.unpack(bytes.data() + 1, row_bytes, rows, k, panel.data());
           kernels.pack_f32(pointers.data(), tokens, k, tile.data());
           std::vector<float> gemm(kTileTokens * kPanelRows, kPoison), gemv(static_cast<size_t>(rows), kPoison);
+          std::vector<float> gemvs(static_cast<size_t>(tokens * (rows + 3)), kPoison);
+          kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers.data(), tokens, gemvs.data(), rows + 3, nullptr);
           kernels.gemm_f32(panel.data(), tile.data(), k, {gemm.data(), kPanelRows, tokens}, {});
           for (int64_t t = 0; t < tokens; ++t) {
-            kernel.gemv(bytes.data() + 1, row_bytes, rows, k, pointers[static_cast<size_t>(t)], gemv.data(), nullptr);
+            kernel.gemv(bytes.data() + 1, row_bytes, rows, k, &pointers[static_cast<size_t>(t)], 1, gemv.data(), 0, nullptr);
+            CHECK(std::memcmp(gemv.data(), &gemvs[static_cast<size_t>(t * (rows + 3))], gemv.size() * 4) == 0);
+            CHECK(gemvs[static_cast<size_t>(t * (rows + 3) + rows)] == kPoison);
             for (int64_t r = 0; r < rows; ++r) {
               double exact = 0, magnitude = 0;
               for (int64_t i = 0; i < k; ++i) {
