@@ -86,7 +86,7 @@ class AttentionKernel : public Kernel {
     return align_up(static_cast<size_t>(attention_scratch_floats(kMaxQueries, op_.head_dim)), 16);
   }
 
-  // Rows of a block: the more, the fewer times a tile of keys is turned, as long as each worker has some blocks.
+  // Rows of a block: the more, the less often a tile becomes floats, as long as each worker has some blocks.
   int64_t block_rows(int64_t rows, int workers) const {
     return std::clamp<int64_t>(rows * op_.heads / (4 * workers), kMaxQueries / 4, kMaxQueries) / block_heads_;
   }
