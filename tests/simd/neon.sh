@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the matmul kernels and their test for AArch64 and runs them under qemu. usage: neon.sh SOURCE_DIR WORK_DIR
+# Builds the kernels and the tests of matmul and attention for AArch64 and runs them under qemu. usage: neon.sh SOURCE_DIR WORK_DIR
 # Exit 77 (skipped) where the cross compiler or qemu is missing: g++-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user.
 set -eu
 source=$1 work=$2
@@ -21,7 +21,7 @@ for kernel in level int8_a int8_b float float_panels panels rows_act rows_attent
 done
 for file in src/core/blocks src/core/blocks_iq src/core/blocks_k src/core/blocks_k_encode src/core/blocks_legacy \
     src/core/cpu_info src/core/dtype src/core/error src/core/panels src/core/tensor simd/levels simd/matmul tests/main \
-    tests/simd/test_matmul tests/simd/test_panels; do
+    tests/simd/test_attention_block tests/simd/test_matmul tests/simd/test_panels; do
   compile "$(basename $file)" $file.cpp "-DMOIETY_SIMD_LEVELS=X(neon) X(scalar)"
 done
 aarch64-linux-gnu-g++ -static -o "$work/test_neon" "$work"/*.o
