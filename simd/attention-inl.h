@@ -1,4 +1,4 @@
-// What the ways through a tile of attention share (rows_attention.cpp): the block's scratch and the cache's rows.
+// What the ways through a tile of attention share (rows_attention.cpp): the scratch and the cache's rows.
 #pragma once
 
 #include "simd/rows-inl.h"
@@ -12,12 +12,13 @@ inline constexpr float kMinusInf = -__builtin_inff();
 HWY_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 HWY_INLINE int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 
+// Queries [first, last) see positions [begin, end) of a tile.
 struct Seen {
   int64_t first, last, begin, end;
 };
 
-// padded: head_dim rounded up to 16; what is past head_dim is 0. stride: the queries and some absent ones, which see
-// nothing.
+// The block's scratch. padded: head_dim rounded up to 16; what is past head_dim is 0. stride: the queries and some
+// absent ones that fill a vector.
 struct Work {
   const AttentionBlock& block;
   int64_t queries, padded, chunks, stride;
@@ -107,6 +108,7 @@ inline void unpack_values(const Work& w, int64_t tile, const Seen& seen) noexcep
   unpack_rows(w, w.values_of(tile), w.block.value_bytes, w.block.values_f16, seen);
 }
 
+// Logits from dots: scaled, and the softcap.
 HWY_INLINE RowVec capped(const AttentionBlock& b, RowVec logit) {
   const RowVec v = hn::Mul(logit, set(b.scale));
   return b.softcap > 0 ? hn::Mul(tanh_row(hn::Div(v, set(b.softcap))), set(b.softcap)) : v;

@@ -17,7 +17,7 @@ void start(const Work& w, bool shared) noexcept {
     const bool sink = b.sinks && i < w.queries;
     w.most[i] = sink ? b.sinks[i % b.heads] : kMinusInf;
     w.total[i] = sink ? 1 : 0;
-    w.begin[i] = 0, w.end[i] = kTile;  // of absent ones
+    w.begin[i] = 0, w.end[i] = kTile;  // of absent ones, who need no mask so
   }
   for (int64_t i = 0; i < w.queries * w.padded; ++i) w.sums[i] = 0;
   if (shared) {

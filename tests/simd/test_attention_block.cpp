@@ -2,6 +2,7 @@
 // cache ends where its last position does, so that a sanitizer sees what is read beyond.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
