@@ -153,23 +153,20 @@ double gemm_rate(const Options& o, const simd::Matmul& matmul, DType type, Layou
   };
   for (int64_t t = 0; t < tiles; ++t)
     matmul.pack(form, sources, parts, tokens_of(t), kCols, packed.data() + static_cast<size_t>(t) * tile_bytes);
+  std::vector<float> outputs(static_cast<size_t>(threads.size() * tiles * simd::kTileTokens * simd::kPanelRows));
   int64_t window = 0;
   const double time = best_time(o.seconds, [&] {
     window = (window + 1) % windows;
     threads.run(kRows / simd::kPanelRows, [&](int64_t index, int worker) {
       const int64_t task = index + window * (kRows / simd::kPanelRows);
       std::byte* panel = panels.data() + static_cast<size_t>(worker) * panel_bytes;
-      alignas(64) float y[simd::kTileTokens * simd::kPanelRows];
+      float* y = outputs.data() + static_cast<int64_t>(worker) * tiles * simd::kTileTokens * simd::kPanelRows;
       if (tokens < matmul.gemm_rows(weight)) {
         matmul.gemvs(weight, task * kPanelRows, kPanelRows, sources, parts, tokens, panel, y, kPanelRows, nullptr);
         return;
       }
-      const simd::Panel unpacked = matmul.unpack(weight, task * kPanelRows, kPanelRows, tokens, panel);
-      for (int64_t t = 0; t < tiles; ++t) {
-        matmul.gemm(weight, unpacked, packed.data() + static_cast<size_t>(t) * tile_bytes,
-                    {y, kPanelRows, tokens_of(t)},
-                    simd::Matmul::panel_at(weight, (task + 1) * simd::kPanelRows).part(t, tiles));
-      }
+      matmul.gemm(weight, task * kPanelRows, kPanelRows, packed.data(), {y, kPanelRows, tokens}, panel,
+                  simd::Matmul::panel_at(weight, (task + 1) * simd::kPanelRows));
     });
   });
   return 2.0 * kCols * static_cast<double>(kRows) * static_cast<double>(tokens) / time;

@@ -59,57 +59,65 @@ struct alignas(64) TileConfig {
   }
 };
 
-// The integer sums of a block, which are asked for in order: of all 32 codes, of the first or the last 16 of them.
-// While the caller scales those of a product the next one is stored and the one behind that is under way: 25 % faster
-// than one at a time (Granite Rapids).
-enum Half { kAll, kFirst, kLast };
+// The integer sums of the blocks of some tiles, one tile after the other, which are asked for in order: of all 32 codes,
+// or of the first 16, then of the last 16 of them. While the caller scales those of a product the next one is stored and
+// the one behind that is under way: 25 % faster than one at a time (Granite Rapids). To begin anew costs as much as
+// seven blocks, hence several tiles.
 template <class T, int kTokens>
 class TileDots {
  public:
-  HWY_INLINE TileDots(const Int8Panel& panel, const Int8Tile& tile, int64_t blocks)
-      : weights_(reinterpret_cast<const char*>(panel.codes)), acts_(reinterpret_cast<const char*>(tile.codes)),
-        count_(blocks * kEach) {
+  HWY_INLINE TileDots(const Int8Panel& panel, const Int8Tiles& tiles, const LaneBlocks& part)
+      : panel_(reinterpret_cast<const char*>(panel.codes)), weights_(panel_),
+        acts_(reinterpret_cast<const char*>(tiles.first.codes + part.begin * kTokens * 8)),
+        to_next_tile_(tiles.bytes - (part.end - part.begin) * kTokens * 32),
+        panel_end_(panel_ + (part.end - part.begin) * 512), left_(tiles.count * (part.end - part.begin) * kEach) {
     static constexpr TileConfig kConfig(kTokens, 32 / kEach);
     _tile_loadconfig(&kConfig);
-    start<0>(0);
-    start<1>(1);
+    start<0>();
+    start<1>();
     store<0>();
-    start<0>(2);
+    start<0>();
   }
   HWY_INLINE ~TileDots() { _tile_release(); }
 
-  HWY_INLINE void sum(int64_t at, Half which, VQ (&sums)[kTokens]) {
-    const int64_t index = at * kEach + (which == kLast);
-    if (index % 2 == 0) {
+  HWY_INLINE void next(VQ (&sums)[kTokens]) {
+    if (odd_ == 0) {
       store<1>();
-      start<1>(index + 3);
+      start<1>();
     } else {
       store<0>();
-      start<0>(index + 3);
+      start<0>();
     }
 #pragma GCC unroll 12
-    for (int t = 0; t < kTokens; ++t) sums[t] = hn::Load(di16, sums_[index % 2] + t * 16);
+    for (int t = 0; t < kTokens; ++t) sums[t] = hn::Load(di16, sums_[odd_] + t * 16);
+    odd_ ^= 1;
   }
 
  private:
-  static constexpr int kEach = T::kGroup16 ? 2 : 1;  // products a block
+  static constexpr int kAhead = 8 * kTokens * 32;    // the caches don't see the stream in the tile unit's loads
+  static constexpr int kEach = T::kGroup16 ? 2 : 1;  // products a block, the second one with the second set
 
   template <int set>  // g++ wants the tiles' numbers as they stand
-  HWY_INLINE void start(int64_t index) const {
-    if (index >= count_) return;
-    const char* w = weights_ + index * (512 / kEach);
-    const char* x = acts_ + index / kEach * (kTokens * 32) + index % kEach * 16;
+  HWY_INLINE void start() {
+    if (left_ == 0) return;
+    --left_;
     if constexpr (set == 0) {
       _tile_zero(0);
-      _tile_loadd(2, x, 32);
-      _tile_loadd(4, w, 64);
+      _tile_loadd(2, acts_, 32);
+      _tile_loadd(4, weights_, 64);
       _tile_dpbssd(0, 2, 4);
     } else {
       _tile_zero(1);
-      _tile_loadd(3, x, 32);
-      _tile_loadd(5, w, 64);
+      _tile_loadd(3, acts_ + (kEach == 2 ? 16 : 0), 32);
+      _tile_loadd(5, weights_, 64);
       _tile_dpbssd(1, 3, 5);
     }
+    weights_ += 512 / kEach;
+    if (kEach == 1 || set == 1) {
+      acts_ += kTokens * 32;
+      for (int at = 0; at < kTokens * 32; at += 64) __builtin_prefetch(acts_ + kAhead + at, 0, 3);
+    }
+    if (weights_ == panel_end_) weights_ = panel_, acts_ += to_next_tile_;
   }
   template <int set>
   HWY_INLINE void store() {
@@ -117,75 +125,84 @@ class TileDots {
     else _tile_stored(1, sums_[1], 64);
   }
 
-  const char *weights_, *acts_;
-  int64_t count_;
+  const char *panel_, *weights_, *acts_;
+  int64_t to_next_tile_;
+  const char* panel_end_;
+  int64_t left_;
+  int odd_ = 0;
   alignas(64) int32_t sums_[2][kTokens * 16];
 };
 
-// As panel_tokens, of all rows and from the first token on.
+// As panel_tokens, of all rows and the tiles from the first one on.
 template <class T, int kTokens>
-HWY_NOINLINE void tile_gemm(const Int8Panel& panel, const Int8Tile& tile, int64_t blocks, const GemmOut& out,
+HWY_NOINLINE void tile_gemm(const Int8Panel& panel, const Int8Tiles& tiles, int64_t blocks, const GemmOut& out,
                             const Soon& soon) noexcept {
   HWY_ALIGN float stack[4][kTokens][16];
-  TileDots<T, kTokens> products(panel, tile, blocks);
-  Spread fetch(soon, blocks);
-  int depth = 0;
-  int64_t at = 0;
-  for (int lane_index = 0; lane_index < 8; ++lane_index) {
-    const int64_t lane = lane_at(lane_index);
-    V16 acc[kTokens];
-    for (int t = 0; t < kTokens; ++t) acc[t] = hn::Zero(d16);
-    const int64_t end = at + (blocks - lane + 7) / 8;
-    for (; at < end; ++at) {
-      const float* scales = tile.scales + at * kTokens;
-      fetch.step();
-      VQ sums[kTokens];
-      V16 values[kTokens];
-      if constexpr (T::kGroup16) {
-        const auto sub = [&](int half) HWY_ATTR {
-          return hn::ConvertTo(d16, hn::LoadU(di16, panel.sub + at * 32 + half * 16));
-        };
-        const V16 first = sub(0), last = sub(1);
-        products.sum(at, kFirst, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::Mul(hn::ConvertTo(d16, sums[t]), first);
-        products.sum(at, kLast, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::MulAdd(hn::ConvertTo(d16, sums[t]), last, values[t]);
-      } else {
-        products.sum(at, kAll, sums);
-        for (int t = 0; t < kTokens; ++t) values[t] = hn::ConvertTo(d16, sums[t]);
-      }
-      const V16 ws = hn::LoadU(d16, panel.scales + at * 16);
-      for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(values[t], hn::Mul(ws, hn::Set(d16, scales[t])), acc[t]);
-      if constexpr (T::kMin) {
-        const V16 wm = hn::LoadU(d16, panel.mins + at * 16);
-        for (int t = 0; t < kTokens; ++t) {
-          if constexpr (T::kGroup16) {
-            const VQ both = hn::Set(di16, tile.sums[3][at * kTokens + t]);
-            const VQ m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16), both);
-            acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
-          } else {
-            acc[t] = hn::NegMulAdd(wm, hn::Set(d16, tile.block_sums[at * kTokens + t]), acc[t]);
+  const LaneBlocks part(panel.lanes, blocks);
+  TileDots<T, kTokens> products(panel, tiles, part);
+  Spread fetch(soon, tiles.count * (part.end - part.begin));
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    const Int8Tile tile = tiles.at(i);
+    int depth = 0;
+    int64_t at = part.begin;
+    for (int lane_index = part.first; lane_index < part.last; ++lane_index) {
+      const int64_t lane = lane_at(lane_index);
+      V16 acc[kTokens];
+      for (int t = 0; t < kTokens; ++t) acc[t] = hn::Zero(d16);
+      const int64_t end = at + (blocks - lane + 7) / 8;
+      for (; at < end; ++at) {
+        const float* scales = tile.scales + at * kTokens;
+        fetch.step();
+        VQ sums[kTokens];
+        V16 values[kTokens];
+        if constexpr (T::kGroup16) {
+          const auto sub = [&](int half) HWY_ATTR {
+            return hn::ConvertTo(d16, hn::LoadU(di16, panel.sub + at * 32 + half * 16));
+          };
+          const V16 first = sub(0), last = sub(1);
+          products.next(sums);
+          for (int t = 0; t < kTokens; ++t) values[t] = hn::Mul(hn::ConvertTo(d16, sums[t]), first);
+          products.next(sums);
+          for (int t = 0; t < kTokens; ++t) values[t] = hn::MulAdd(hn::ConvertTo(d16, sums[t]), last, values[t]);
+        } else {
+          products.next(sums);
+          for (int t = 0; t < kTokens; ++t) values[t] = hn::ConvertTo(d16, sums[t]);
+        }
+        const V16 ws = hn::LoadU(d16, panel.scales + at * 16);
+        for (int t = 0; t < kTokens; ++t) acc[t] = hn::MulAdd(values[t], hn::Mul(ws, hn::Set(d16, scales[t])), acc[t]);
+        if constexpr (T::kMin) {
+          const V16 wm = hn::LoadU(d16, panel.mins + at * 16);
+          for (int t = 0; t < kTokens; ++t) {
+            if constexpr (T::kGroup16) {
+              const VQ both = hn::Set(di16, tile.sums[3][at * kTokens + t]);
+              const VQ m = dot2(di16, hn::LoadU(di16, panel.sub_mins + at * 16), both);
+              acc[t] = hn::NegMulAdd(hn::Mul(wm, hn::Set(d16, scales[t])), hn::ConvertTo(d16, m), acc[t]);
+            } else {
+              acc[t] = hn::NegMulAdd(wm, hn::Set(d16, tile.block_sums[at * kTokens + t]), acc[t]);
+            }
           }
         }
       }
+      for (int done = lane_index - part.first; done & 1; done >>= 1) {
+        --depth;
+        for (int t = 0; t < kTokens; ++t) acc[t] = hn::Add(hn::Load(d16, stack[depth][t]), acc[t]);
+      }
+      for (int t = 0; t < kTokens; ++t) hn::Store(acc[t], d16, stack[depth][t]);
+      ++depth;
     }
-    for (int done = lane_index; done & 1; done >>= 1) {
-      --depth;
-      for (int t = 0; t < kTokens; ++t) acc[t] = hn::Add(hn::Load(d16, stack[depth][t]), acc[t]);
-    }
-    for (int t = 0; t < kTokens; ++t) hn::Store(acc[t], d16, stack[depth][t]);
-    ++depth;
+    for (int t = 0; t < kTokens; ++t) put(out, i * kTokens + t, 0, hn::Load(d16, stack[0][t]), panel.lanes);
   }
-  for (int t = 0; t < kTokens; ++t) put(out, t, 0, hn::Load(d16, stack[0][t]));
 }
 
 // Absent tokens are zero.
 template <class T>
-void gemm(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept {
-  if (out.tokens > 8) tile_gemm<T, 12>(panel, tile, k / 32, out, soon);
-  else if (out.tokens > 4) tile_gemm<T, 8>(panel, tile, k / 32, out, soon);
-  else if (out.tokens > 2) tile_gemm<T, 4>(panel, tile, k / 32, out, soon);
-  else tile_gemm<T, 2>(panel, tile, k / 32, out, soon);
+void gemm(const Int8Panel& panel, const Int8Tiles& tiles, int64_t k, const GemmOut& out, Soon soon) noexcept {
+  switch (tiles.first.width) {
+    case 12: return tile_gemm<T, 12>(panel, tiles, k / 32, out, soon);
+    case 8: return tile_gemm<T, 8>(panel, tiles, k / 32, out, soon);
+    case 4: return tile_gemm<T, 4>(panel, tiles, k / 32, out, soon);
+    default: return tile_gemm<T, 2>(panel, tiles, k / 32, out, soon);
+  }
 }
 
 template <class T>

@@ -102,7 +102,7 @@ class Ahead {
 class Spread {
  public:
   Spread(const Soon& soon, int64_t steps)
-      : at_(soon.at), end_(soon.at + soon.bytes), each_((soon.bytes / steps + 64) / 64 * 64) {}
+      : at_(soon.at), end_(soon.at + soon.bytes), each_((soon.bytes / (steps > 0 ? steps : 1) + 64) / 64 * 64) {}
   HWY_INLINE void step() {
     for (const uint8_t* end = end_ - at_ < each_ ? end_ : at_ + each_; at_ < end; at_ += 64)
       __builtin_prefetch(at_, 0, 2);
@@ -135,6 +135,11 @@ class FetchBlocks {
 // Puts a vector of rows from r0 on of token t.
 HWY_INLINE void put(const GemmOut& out, int64_t t, int64_t r0, V16 values) {
   if (t < out.tokens) hn::StoreU(values, d16, out.y + t * out.stride + r0);
+}
+// The same of a panel's lanes.
+HWY_INLINE void put(const GemmOut& out, int64_t t, int64_t r0, V16 values, Lanes lanes) {
+  if (lanes == Lanes::kLast && t < out.tokens) values = hn::Add(hn::LoadU(d16, out.y + t * out.stride + r0), values);
+  put(out, t, r0, values);
 }
 
 // The fixed tree over 8 or 16 lanes.

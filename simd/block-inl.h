@@ -128,15 +128,16 @@ HWY_INLINE void panel_block(const typename P::Place& w, const Block& x, int64_t 
 
 HWY_INLINE int64_t lane_at(int index) { return ((index & 1) << 2) | (index & 2) | ((index & 4) >> 2); }
 
-// The outputs of kTokens tokens from t0 on and kVecs vectors of rows from r0 on. w: where the panel begins.
+// The outputs of kTokens tokens from t0 on and kVecs vectors of rows from r0 on. w: where the lanes' blocks begin.
 // fetch.block() is called once a block, fetch.dword<k4>() at its columns from 4 * k4 on.
 template <class P, int kTokens, int kVecs, class Acts, class Fetch>
 HWY_INLINE void panel_tokens(typename P::Place w, int64_t k, const Acts& acts, int64_t t0, int64_t r0,
-                             const GemmOut& out, Fetch& fetch) {
+                             const GemmOut& out, Fetch& fetch, Lanes lanes = Lanes::kAll) {
   HWY_ALIGN float stack[4][kTokens][kVecs][kVectorRows];
   const int64_t blocks = k / 32;
+  const LaneBlocks part(lanes, blocks);
   int depth = 0;
-  for (int64_t index = 0, place = 0; index < 8; ++index) {
+  for (int64_t index = part.first, place = part.begin; index < part.last; ++index) {
     const int64_t lane = lane_at(static_cast<int>(index)), end = place + (blocks - lane + 7) / 8;
     V16 acc[kTokens][kVecs];
     for (int t = 0; t < kTokens; ++t) {
@@ -148,7 +149,7 @@ HWY_INLINE void panel_tokens(typename P::Place w, int64_t k, const Acts& acts, i
       fetch.block();
       w.next();
     }
-    for (int64_t done = index; done & 1; done >>= 1) {
+    for (int64_t done = index - part.first; done & 1; done >>= 1) {
       --depth;
       for (int t = 0; t < kTokens; ++t) {
         for (int v = 0; v < kVecs; ++v) acc[t][v] = hn::Add(hn::Load(d16, stack[depth][t][v]), acc[t][v]);
@@ -160,7 +161,7 @@ HWY_INLINE void panel_tokens(typename P::Place w, int64_t k, const Acts& acts, i
     ++depth;
   }
   for (int t = 0; t < kTokens; ++t) {
-    for (int v = 0; v < kVecs; ++v) put(out, t0 + t, r0 + v * kVectorRows, hn::Load(d16, stack[0][t][v]));
+    for (int v = 0; v < kVecs; ++v) put(out, t0 + t, r0 + v * kVectorRows, hn::Load(d16, stack[0][t][v]), lanes);
   }
 }
 

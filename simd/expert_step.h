@@ -14,8 +14,8 @@ namespace moiety::simd {
 // Outputs that are activated or combined together: 4 panels. A task has more, as each jump to another place of the
 // weights costs time, if each worker still has `share` of them.
 inline constexpr int64_t kChunk = 64, kMostChunk = 512;
-inline constexpr int64_t kFewOutputs = 4 * kMostChunk;  // floats: outputs of a few tokens, also of a tile in a chunk
-static_assert(kFewOutputs >= kTileTokens * kChunk);
+inline constexpr int64_t kFewOutputs = 4 * kMostChunk;  // floats: outputs of a few tokens
+inline constexpr int64_t kManyOutputs = 8 * kMostChunk;  // floats: the same of a group's tiles
 inline int64_t task_chunk(int64_t outputs, int64_t groups, int workers, int64_t share, int64_t most) {
   most = std::clamp<int64_t>(outputs * groups / (share * workers), kChunk, most);
   const int64_t pieces = (outputs + most - 1) / most;

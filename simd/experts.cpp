@@ -82,7 +82,7 @@ class ExpertsKernel final : public Kernel {
  private:
   // Columns of a task of the second phase. Each task reads every expert's tiles: the more columns, the less often.
   int64_t down_chunk(int workers) const noexcept {
-    return std::clamp<int64_t>(width_ / (8 * workers) / kPanelRows * kPanelRows, kPanelRows, 4 * kChunk);
+    return std::clamp<int64_t>(width_ / (4 * workers) / kPanelRows * kPanelRows, kPanelRows, 4 * kChunk);
   }
 
   size_t index(const Tensor& weight) const { return static_cast<size_t>(matmul_.form(weight.dtype)); }
@@ -107,7 +107,7 @@ class ExpertsKernel final : public Kernel {
       step.hidden_tiles[f] = take(hidden_uses_[i] ? static_cast<size_t>(tiles) * Matmul::tile_bytes(form, hidden_) : 0);
     }
     step.hidden = reinterpret_cast<float*>(take(static_cast<size_t>(n * hidden_) * sizeof(float)));
-    step.panels = take(2 * static_cast<size_t>(workers) * panel_);
+    step.panels = take(static_cast<size_t>(workers) * panel_);
     step.groups = reinterpret_cast<Step::Group*>(take(static_cast<size_t>(experts) * sizeof(Step::Group)));
     step.progress = reinterpret_cast<Step::Progress*>(take(static_cast<size_t>(experts) * sizeof(Step::Progress)));
     return used;
@@ -168,6 +168,16 @@ class ExpertsKernel final : public Kernel {
       body(group.first + done, std::min(most, group.count - done));
   }
 
+  // Calls body(first tile, first entry, tokens, span) for a group's tiles, as many together as kManyOutputs has room for:
+  // the outputs of 4 panels, or of one if the tokens are many.
+  template <class Body>
+  static void for_batches(const Step::Group& group, const Body& body) noexcept {
+    const int64_t span = group.count * kChunk <= kManyOutputs ? kChunk : kPanelRows;
+    const auto most = static_cast<int32_t>(kManyOutputs / span / kTileTokens * kTileTokens);
+    for (int32_t done = 0; done < group.count; done += most)
+      body(group.tile + done / kTileTokens, group.first + done, std::min(most, group.count - done), span);
+  }
+
   // Prepares those parts of a group's hidden rows, all written, that nobody else does.
   void prepare_hidden(const Step& step, int64_t group) const noexcept {
     Step::Progress& progress = step.progress[group];
@@ -217,7 +227,7 @@ class ExpertsKernel final : public Kernel {
     if (group.tile < 0) {
       const Tensor& x = call.inputs[0].tensor;
       alignas(kAlignment) float gate[kFewOutputs], up[kFewOutputs];
-      std::byte* scratch = step.panels + 2 * static_cast<size_t>(worker) * panel_;
+      std::byte* scratch = step.panels + static_cast<size_t>(worker) * panel_;
       for_entries(group, count, [&](int32_t entry, int32_t tokens) {
         const int32_t* rows = call.inputs[1].routing.row + entry;
         const auto multiply = [&](const Tensor& weight, float* y, const std::byte* next) {
@@ -237,39 +247,31 @@ class ExpertsKernel final : public Kernel {
       });
       return;
     }
-    std::byte* gate_panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-    std::byte* up_panel = gate_panel + panel_;
-    const int64_t tiles = group.parts();
-    const int64_t span = tiles == 1 ? kChunk : kPanelRows;
-    alignas(kAlignment) float gate[kTileTokens * kChunk], up[kTileTokens * kChunk];
-    for (int64_t at = first; at < first + count; at += kPanelRows) {
-      const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
-      Panel gate_at{};
-      if (expert.gate) gate_at = matmul_.unpack(expert.gate, at, rows, group.count, gate_panel);
-      const Panel up_at = matmul_.unpack(expert.up, at, rows, group.count, up_panel);
-      const bool more = at + kPanelRows < hidden_;
-      const Expert& after = more ? expert : next_expert(step, group_index);
-      const int64_t after_row = more ? at + kPanelRows : 0;
-      for (int64_t i = 0; i < tiles; ++i) {
-        const int64_t done = i * kTileTokens, tile = group.tile + i;
-        const int64_t tokens = std::min<int64_t>(kTileTokens, group.count - done);
-        if (expert.gate) {
-          matmul_.gemm(expert.gate, gate_at, tile_at(step.tiles, expert.gate, tile), {gate + at - begin, span, tokens},
-                       Matmul::panel_at(after.gate, after_row).part(i, tiles));
-        }
-        matmul_.gemm(expert.up, up_at, tile_at(step.tiles, expert.up, tile), {up + at - begin, span, tokens},
-                     Matmul::panel_at(after.up, after_row).part(i, tiles));
+    std::byte* panel = step.panels + static_cast<size_t>(worker) * panel_;
+    alignas(kAlignment) float gate[kManyOutputs], up[kManyOutputs];  // [token][span]
+    for_batches(group, [&](int64_t tile, int32_t entry, int64_t tokens, int64_t span) {
+      for (int64_t at = first; at < first + count; at += kPanelRows) {
+        const int64_t rows = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
+        const bool more = at + kPanelRows < hidden_;
+        const Expert& after = more ? expert : next_expert(step, group_index);
+        const int64_t after_row = more ? at + kPanelRows : 0;
+        const auto multiply = [&](const Tensor& weight, float* y, const Tensor& next) {
+          matmul_.gemm(weight, at, rows, tile_at(step.tiles, weight, tile), {y + at - begin, span, tokens}, panel,
+                       Matmul::panel_at(next, after_row));
+        };
+        if (expert.gate) multiply(expert.gate, gate, after.gate);
+        multiply(expert.up, up, after.up);
         const int64_t end = at + rows;
         if (end < first + count && end < begin + span) continue;
-        float* hidden = step.hidden + (group.first + done) * hidden_ + begin;
+        float* hidden = step.hidden + entry * hidden_ + begin;
         if (end - begin == span) {
-          activate_tile(expert, begin, span, tokens, gate, up, hidden);
+          activate_rows(expert, begin, span, tokens, gate, up, hidden);
           continue;
         }
         for (int64_t t = 0; t < tokens; ++t)
           activate(expert, begin, end - begin, gate + t * span, up + t * span, hidden + t * hidden_);
       }
-    }
+    });
   }
 
   // The expert of the group behind this one; of the last one, itself.
@@ -308,7 +310,7 @@ class ExpertsKernel final : public Kernel {
   }
 
   // The same for whole rows [tokens][span].
-  void activate_tile(const Expert& expert, int64_t first, int64_t span, int64_t tokens, float* gate, float* up,
+  void activate_rows(const Expert& expert, int64_t first, int64_t span, int64_t tokens, float* gate, float* up,
                      float* hidden) const noexcept {
     for (int64_t t = 0; t < tokens; ++t) {
       add_bias(expert.gate_bias, first, span, gate + t * span);
@@ -334,8 +336,8 @@ class ExpertsKernel final : public Kernel {
     const Routing& routing = call.inputs[1].routing;
     for (int64_t row = 0; call.first && row < out.rows(); ++row)
       std::fill_n(reinterpret_cast<float*>(out.row(row)) + first, count, 0.0f);
-    std::byte* panel = step.panels + 2 * static_cast<size_t>(worker) * panel_;
-    alignas(kAlignment) float y[kFewOutputs];
+    std::byte* panel = step.panels + static_cast<size_t>(worker) * panel_;
+    alignas(kAlignment) float y[kManyOutputs];
     const auto combine = [&](const Expert& expert, int32_t entry, int64_t at, int64_t columns, float* values) {
       add_bias(expert.down_bias, at, columns, values);
       float* to = reinterpret_cast<float*>(out.row(routing.row[entry])) + at;
@@ -363,26 +365,20 @@ class ExpertsKernel final : public Kernel {
         });
         continue;
       }
-      const int32_t tiles = group.parts();
-      const int64_t span = tiles == 1 ? kChunk : kPanelRows;
-      for (int64_t at = first; at < first + count; at += kPanelRows) {
-        const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
-        const Panel unpacked = matmul_.unpack(expert.down, at, columns, group.count, panel);
-        const Soon soon = at + kPanelRows < first + count ? Matmul::panel_at(expert.down, at + kPanelRows)
-                          : g + 1 < step.group_count
-                              ? Matmul::panel_at(next_expert(step, g).down, first)
-                              : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + count);
-        for (int32_t i = 0; i < tiles; ++i) {
-          const int32_t done = i * kTileTokens, tile = group.tile + i;
-          const int32_t tokens = group.count_of(i);
-          matmul_.gemm(expert.down, unpacked, tile_at(step.hidden_tiles, expert.down, tile),
-                       {y + at - begin, kChunk, tokens}, soon.part(i, tiles));
+      for_batches(group, [&](int64_t tile, int32_t entry, int64_t tokens, int64_t span) {
+        for (int64_t at = first; at < first + count; at += kPanelRows) {
+          const int64_t columns = std::min<int64_t>(kPanelRows, first + count - at), begin = at - (at - first) % span;
+          const Soon soon = at + kPanelRows < first + count ? Matmul::panel_at(expert.down, at + kPanelRows)
+                            : g + 1 < step.group_count
+                                ? Matmul::panel_at(next_expert(step, g).down, first)
+                                : Matmul::panel_at(op_.bank->expert(step.groups[0].expert).down, first + count);
+          matmul_.gemm(expert.down, at, columns, tile_at(step.hidden_tiles, expert.down, tile),
+                       {y + at - begin, span, tokens}, panel, soon);
           const int64_t end = at + columns;
           if (end < first + count && end < begin + span) continue;
-          for (int32_t t = 0; t < tokens; ++t)
-            combine(expert, group.first + done + t, begin, end - begin, y + t * kChunk);
+          for (int32_t t = 0; t < tokens; ++t) combine(expert, entry + t, begin, end - begin, y + t * span);
         }
-      }
+      });
     }
   }
 

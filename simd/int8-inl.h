@@ -309,16 +309,25 @@ MOIETY_STEP void unpack_scales(const uint8_t* first, int64_t stride, const int64
   }
 }
 
-// The same for their codes.
+// Blocks are turned one by one or in pairs: half of them is (about) half of the work. Even blocks belong to the first
+// half of the lanes.
 template <class T>
+inline constexpr bool kHalves = Turned<T>::kTogether <= 2;
+
+// The same for their codes.
+template <class T, Lanes lanes = Lanes::kAll>
 MOIETY_STEP void unpack_codes(const uint8_t* first, int64_t stride, const int64_t* position, uint8_t* to) {
   if constexpr (Turned<T>::kHas) {
+    constexpr int kTogether = Turned<T>::kTogether;
     const TurnRows turned{first, stride};
     const typename Turned<T>::Shared shared(turned);
 #pragma GCC unroll 8
-    for (int part = 0; part < 8 / Turned<T>::kTogether; ++part) {
-      const int64_t* at = position + part * Turned<T>::kTogether;
+    for (int part = 0; part < 8 / kTogether; ++part) {
+      constexpr int kOdd = lanes == Lanes::kLast;
+      if (lanes != Lanes::kAll && kTogether == 1 && part % 2 != kOdd) continue;
+      const int64_t* at = position + part * kTogether;
       Turned<T>::codes(turned, shared, part, [&](int block, int k4, VB codes) HWY_ATTR {
+        if (lanes != Lanes::kAll && kTogether > 1 && block % 2 != kOdd) return;
         hn::StoreU(codes, db, to + at[block] * 512 + k4 * 64);
       });
     }
@@ -374,13 +383,20 @@ class GroupWalk {
 
 template <class T>
 void unpack_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept {
-  const int64_t blocks = k / 32;
-  LaneStarts place(blocks);
+  const int64_t blocks = k / 32, begin = LaneBlocks(panel.lanes, blocks).begin;
+  LaneStarts place(blocks), own(blocks);  // own: among the codes of the wanted lanes
+  for (int64_t& at : own.start) at -= begin;
   for (GroupWalk<T> walk(weights, row_bytes, rows, blocks); walk.next();) {
-    for (int64_t b = walk.blocks; b < 8; ++b) place.start[b] = blocks;  // what is absent goes to the spare block
-    unpack_scales<T>(walk.first, walk.stride, place.start, panel);
-    unpack_codes<T>(walk.first, walk.stride, place.start, panel.codes);
+    for (int64_t b = walk.blocks; b < 8; ++b) place.start[b] = own.start[b] = blocks;  // what is absent: the spare block
+    if (panel.lanes != Lanes::kLast) unpack_scales<T>(walk.first, walk.stride, place.start, panel);
+    if (kHalves<T> && panel.lanes == Lanes::kFirst)
+      unpack_codes<T, Lanes::kFirst>(walk.first, walk.stride, own.start, panel.codes);
+    else if (kHalves<T> && panel.lanes == Lanes::kLast)
+      unpack_codes<T, Lanes::kLast>(walk.first, walk.stride, own.start, panel.codes);
+    else
+      unpack_codes<T>(walk.first, walk.stride, own.start, panel.codes);
     for (int64_t& at : place.start) ++at;
+    for (int64_t& at : own.start) ++at;
   }
 }
 

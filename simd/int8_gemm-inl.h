@@ -34,8 +34,11 @@ struct FetchSoon {
 template <class T, int kTokens>
 HWY_NOINLINE void unpacked_gemm_tokens(const Int8Panel& panel, const Int8Tile& tile, int64_t k, int64_t t0, int64_t r0,
                                        const GemmOut& out, const Soon& soon) noexcept {
-  FetchSoon fetch{{soon, k / 32}};
-  panel_tokens<Unpacked<T>, kTokens, 1>({panel}, k, TileActs{tile, t0}, t0, r0, out, fetch);
+  const LaneBlocks part(panel.lanes, k / 32);
+  FetchSoon fetch{{soon, part.end - part.begin}};
+  const typename Unpacked<T>::Place first{{panel.codes, panel.scales + part.begin * 16, panel.mins + part.begin * 16,
+                                           panel.sub + part.begin * 32, panel.sub_mins + part.begin * 16}};
+  panel_tokens<Unpacked<T>, kTokens, 1>(first, k, TileActs{tile, t0}, t0, r0, out, fetch, panel.lanes);
 }
 
 template <class T>
@@ -201,7 +204,8 @@ void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int
 
 template <class T>
 constexpr Int8Kernels int8_kernels() {
-  return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>, gemm_rows_int8<T>, kAcross == 4 ? 2 : 4, nullptr, nullptr};
+  return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>, gemm_rows_int8<T>, kAcross == 4 ? 2 : 4, kHalves<T>,
+          nullptr,      nullptr};
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL

@@ -39,19 +39,45 @@ struct Int8Tile {
   int32_t* sums[4];   // [K/32][width]: -kSumsTimes times the sums of a block's codes, of its first and of its last 16;
                       // the latter two as they are, in 16 bits each
 };
+// Tiles of one width, `bytes` apart.
+struct Int8Tiles {
+  Int8Tile first;
+  int64_t count = 1, bytes = 0;
+  Int8Tile at(int64_t i) const {
+    Int8Tile tile = first;
+    const int64_t words = i * bytes / 4;
+    tile.codes += words, tile.scales += words, tile.block_sums += words;
+    for (int32_t*& sums : tile.sums) sums += words;
+    return tile;
+  }
+};
 // Tokens that a tile has room for: as many as a kernel takes at once.
 constexpr int64_t tile_width(int64_t tokens) { return tokens > 8 ? 12 : tokens > 4 ? 8 : tokens > 2 ? 4 : 2; }
 static_assert(tile_width(kTileTokens) == kTileTokens);
 inline constexpr int kSumsTimes = 8;  // the zero point of q4_0
 
+// Lanes of the sums: all, or those of one half of the tree of additions, as half a panel and half a tile fit the L1
+// cache where the whole does not.
+enum class Lanes : uint8_t { kAll, kFirst, kLast };
+// Their blocks in lane order, and their places in the order of lanes.
+struct LaneBlocks {
+  int64_t begin, end;
+  int first, last;
+  constexpr LaneBlocks(Lanes lanes, int64_t blocks)
+      : begin(lanes == Lanes::kLast ? (blocks + 1) / 2 : 0), end(lanes == Lanes::kFirst ? (blocks + 1) / 2 : blocks),
+        first(lanes == Lanes::kLast ? 4 : 0), last(lanes == Lanes::kFirst ? 4 : 8) {}
+};
+
 // kPanelRows weight rows, unpacked, P = K/32 blocks in lane order and a spare one. What a type does not use stays
-// unwritten.
+// unwritten. Halves share the memory of the codes, the first one is unpacked first: with it come the scales, of rows
+// also those of the last one.
 struct Int8Panel {
-  uint8_t* codes;     // [P+1][8][16 rows][4], value + zero point of the type
+  uint8_t* codes;     // [blocks of `lanes` + 1][8][16 rows][4], value + zero point of the type
   float* scales;      // [P+1][16]
   float* mins;        // [P+1][16], to be subtracted times the sum of the block
   int32_t* sub;       // [P+1][2][16] integer scales of the two halves (types with groups of 16)
   int32_t* sub_mins;  // [P+1][16], those of both halves in 16 bits each
+  Lanes lanes = Lanes::kAll;
 };
 inline constexpr size_t kPanelBlockBytes = 512 + 64 * 5;  // of an Int8Panel, a block of 32
 
@@ -76,16 +102,18 @@ struct Int8Kernels {
   // what lies behind the rows; `weights`: nothing is, as the caches have them.
   void (*gemv)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Row& x, float* y,
                const uint8_t* next) noexcept;
-  // rows <= kPanelRows. Of all GEMMs: tile.width is tile_width(out.tokens).
+  // rows <= kPanelRows. Of all GEMMs: tile.width is tile_width(out.tokens). With a panel's first half they put to y, with
+  // its last one they add.
   void (*unpack)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
   void (*gemm)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
   // Both for one tile: what is unpacked of the rows stays in registers or in the L1 cache.
   void (*gemm_rows)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Tile& tile,
                     const GemmOut& out, Soon soon) noexcept;
   int gemm_from;  // from so many tokens on gemm_rows is usually faster than GEMVs
+  bool halves;    // unpack and unpack_signed know halves
   // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none.
   void (*unpack_signed)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
-  void (*gemm_signed)(const Int8Panel& panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;
+  void (*gemm_signed)(const Int8Panel& panel, const Int8Tiles& tiles, int64_t k, const GemmOut& out, Soon soon) noexcept;
 };
 
 // Weights in panels (core/panels.h). The bits are those of the same weights in rows.

@@ -1,4 +1,4 @@
-// Linear: x[T,K] times W[O,K]. Tasks are tiles of output columns; each unpacks its weights once for all rows.
+// Linear: x[T,K] times W[O,K]. Tasks are pieces of the outputs and some rows.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -8,6 +8,9 @@
 
 namespace moiety::simd {
 namespace {
+
+constexpr int64_t kSpan = 64;                  // outputs of a GEMM's task: 4 panels
+constexpr size_t kTogether = size_t{2} << 20;  // bytes of tiles and outputs; of tiles kernels read 60 %
 
 std::vector<float> decode_vector(const Tensor& tensor) {
   std::vector<float> values(tensor ? static_cast<size_t>(tensor.elements()) : 0);
@@ -26,7 +29,7 @@ class LinearKernel final : public Kernel {
     const int64_t k = weight_.cols(), tiles = (rows + kTileTokens - 1) / kTileTokens;
     return static_cast<size_t>(rows) * Matmul::prepared_bytes(form_, k) +
            static_cast<size_t>(tiles) * Matmul::tile_bytes(form_, k) +
-           static_cast<size_t>(workers) * matmul_.panel_bytes(weight_);
+           static_cast<size_t>(workers) * worker_bytes(rows);
   }
 
   void run(const KernelCall& call) const noexcept override {
@@ -99,29 +102,42 @@ class LinearKernel final : public Kernel {
     };
     call.threads->run(tile_count, pack);
 
-    std::byte* panels = tiles + static_cast<size_t>(tile_count) * tile_bytes;
-    const size_t panel_bytes = matmul_.panel_bytes(weight_);
+    std::byte* own = tiles + static_cast<size_t>(tile_count) * tile_bytes;
+    const size_t panel_bytes = matmul_.panel_bytes(weight_), own_bytes = worker_bytes(rows);
+    const int64_t share = outputs / (4 * call.threads->size()) / kPanelRows * kPanelRows;
+    const int64_t span = std::clamp(share, kPanelRows, kSpan);
+    const int64_t pieces = (outputs + span - 1) / span, batch = tiles_together(tile_count);
+    const Tensor& y = call.output.tensor;
+    const bool past_caches = static_cast<size_t>(rows * y.row_bytes) > kTogether;
     const auto task = [&](int64_t index, int worker) {
-      std::byte* panel = panels + static_cast<size_t>(worker) * panel_bytes;
-      const int64_t first = index * kPanelRows, count = std::min<int64_t>(kPanelRows, outputs - first);
-      const Panel unpacked = matmul_.unpack(weight_, first, count, rows, panel);
-      const Tensor& y = call.output.tensor;
-      const auto stride = y.row_bytes / static_cast<int64_t>(sizeof(float));
-      float part[kTileTokens * kPanelRows];  // of a panel whose last rows are absent
-      for (int64_t tile = 0; tile < tile_count; ++tile) {
-        const int64_t tokens = std::min<int64_t>(kTileTokens, rows - tile * kTileTokens);
-        float* to = reinterpret_cast<float*>(y.row(tile * kTileTokens)) + first;
-        const GemmOut out = count == kPanelRows ? GemmOut{to, stride, tokens} : GemmOut{part, kPanelRows, tokens};
-        matmul_.gemm(weight_, unpacked, tiles + static_cast<size_t>(tile) * tile_bytes, out,
-                     Matmul::panel_at(weight_, first + kPanelRows).part(tile, tile_count));
-        for (int64_t t = 0; t < tokens; ++t) {
-          if (out.y == part) std::copy_n(part + t * kPanelRows, count, to + t * stride);
-          for (int64_t i = 0; !bias_.empty() && i < count; ++i)
-            to[t * stride + i] += bias_[static_cast<size_t>(first + i)];
-        }
+      std::byte* panel = own + static_cast<size_t>(worker) * own_bytes;
+      auto* part = reinterpret_cast<float*>(panel + panel_bytes);  // [token][span]
+      const int64_t first = index % pieces * span, count = std::min(span, outputs - first);
+      const int64_t tile = index / pieces * batch, row = tile * kTileTokens;
+      const int64_t tokens = std::min(batch * kTileTokens, rows - row);
+      for (int64_t i = 0; i < count; i += kPanelRows) {
+        matmul_.gemm(weight_, first + i, std::min<int64_t>(kPanelRows, count - i),
+                     tiles + static_cast<size_t>(tile) * tile_bytes, {part + i, span, tokens}, panel,
+                     Matmul::panel_at(weight_, first + i + kPanelRows));
       }
+      matmul_.kernels().rows.put_rows(part, span, bias_.empty() ? nullptr : bias_.data() + first, tokens, count,
+                                      past_caches, reinterpret_cast<float*>(y.row(row)) + first,
+                                      y.row_bytes / static_cast<int64_t>(sizeof(float)));
     };
-    call.threads->run((outputs + kPanelRows - 1) / kPanelRows, task);
+    call.threads->run((tile_count + batch - 1) / batch * pieces, task);
+  }
+
+  // All outputs meet some tiles, then the next ones: those stay in the L2 cache, as do the outputs of a task, which go
+  // to y at last, a few cache lines a row. (One line a row, 16 KB from the next, is slow.)
+  int64_t tiles_together(int64_t tile_count) const noexcept {
+    const size_t each = Matmul::tile_bytes(form_, weight_.cols()) + kTileTokens * kSpan * sizeof(float);
+    const auto most = std::max<int64_t>(static_cast<int64_t>(kTogether / each), 1);
+    const int64_t batches = (tile_count + most - 1) / most;
+    return (tile_count + batches - 1) / batches;
+  }
+  size_t worker_bytes(int64_t rows) const noexcept {
+    const int64_t tokens = tiles_together((rows + kTileTokens - 1) / kTileTokens) * kTileTokens;
+    return matmul_.panel_bytes(weight_) + static_cast<size_t>(tokens * kSpan) * sizeof(float);
   }
 
   Tensor weight_;

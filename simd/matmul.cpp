@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/blocks.h"
 #include "core/buffer.h"
 #include "core/panels.h"
@@ -43,6 +45,10 @@ const FloatKernels& float_kernels(const Kernels& kernels, DType type) {
 const FloatPanelKernels& float_panels(const Kernels& kernels, DType type) {
   return type == DType::kF16 ? kernels.f16_panels : kernels.bf16_panels;
 }
+
+// From more columns on half a panel is unpacked at a time: with half a tile it fits an L1 cache of 48 KB, and hardly one
+// of 32.
+constexpr int64_t kWholePanel = 1024;
 
 size_t aligned(int64_t size) { return align_up(static_cast<size_t>(size), kAlignment); }
 
@@ -137,70 +143,104 @@ size_t Matmul::panel_bytes(const Tensor& weight) const {
   return 0;
 }
 
-Panel Matmul::unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tokens, std::byte* panel) const noexcept {
-  const int64_t k = weight.cols();
-  const uint8_t* at = bytes(weight.row(row));
-  switch (form(weight.dtype)) {
-    case Form::kInt8:
-      if (reads_panels(weight)) {
-        const PanelKernels& own = panels(weight.dtype);
-        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn, rows};
-        (own.unpack_signed ? own.unpack_signed : own.unpack)(at, k, int8_panel(panel, k));
-        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked, rows};
-      } else {
-        const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
-        if (tokens <= kTileTokens) return {weight.row(row), Panel::kOwn, rows};
-        (own.unpack_signed ? own.unpack_signed : own.unpack)(at, weight.row_bytes, rows, k, int8_panel(panel, k));
-        return {panel, own.unpack_signed ? Panel::kSigned : Panel::kUnpacked, rows};
-      }
-    case Form::kBf16:
-      if (reads_panels(weight)) return {weight.row(row), Panel::kUnpacked, rows};  // they are the same
-      kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
-      break;
-    case Form::kF32:
-      if (reads_panels(weight)) {
-        const FloatPanelKernels& kernels = float_panels(*kernels_, weight.dtype);
-        if (tokens <= kTileTokens && kernels.gemm) return {weight.row(row), Panel::kOwn, rows};
-        kernels.unpack(at, k, reinterpret_cast<float*>(panel));
-      } else if (plain(weight.dtype)) {
-        float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, reinterpret_cast<float*>(panel));
-      } else {
-        auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
-        for (int64_t r = 0; r < rows; ++r) decode_row(weight, row + r, decoded + r * k);
-        kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k,
-                             reinterpret_cast<float*>(panel));
-      }
+namespace {
+
+// Calls body(tile, its outputs, what to fetch) for the tiles of a GEMM.
+template <class Body>
+void for_tiles(const std::byte* tiles, size_t tile_bytes, const GemmOut& out, Soon soon, const Body& body) noexcept {
+  const int64_t count = (out.tokens + kTileTokens - 1) / kTileTokens;
+  for (int64_t i = 0, done = 0; i < count; ++i, done += kTileTokens) {
+    body(tiles + static_cast<size_t>(i) * tile_bytes,
+         GemmOut{out.y + done * out.stride, out.stride, std::min<int64_t>(kTileTokens, out.tokens - done)},
+         soon.part(i, count));
   }
-  return {panel, Panel::kUnpacked, rows};
 }
 
-void Matmul::gemm(const Tensor& weight, Panel panel, const std::byte* tile, const GemmOut& out,
-                  Soon soon) const noexcept {
+}  // namespace
+
+void Matmul::gemm_int8(const Tensor& weight, int64_t row, int64_t rows, const std::byte* tiles, const GemmOut& out,
+                       std::byte* scratch, Soon soon) const noexcept {
   const int64_t k = weight.cols();
-  const auto* floats = reinterpret_cast<const float*>(tile);
-  switch (form(weight.dtype)) {
-    case Form::kInt8: {  // the views are shared with the writers, hence the casts
-      const Int8Tile acts = int8_tile(const_cast<std::byte*>(tile), k, out.tokens);
-      const Int8Kernels& own = kernels_->int8[static_cast<int>(weight.dtype)];
-      if (panel.kind != Panel::kOwn)
-        (panel.kind == Panel::kSigned ? own.gemm_signed : own.gemm)(int8_panel(const_cast<std::byte*>(panel.at), k),
-                                                                    acts, k, out, soon);
-      else if (reads_panels(weight))
-        panels(weight.dtype).gemm(bytes(panel.at), acts, k, out, soon);
-      else
-        own.gemm_rows(bytes(panel.at), weight.row_bytes, panel.rows, k, acts, out, soon);
-      break;
+  const uint8_t* at = bytes(weight.row(row));
+  const Int8Kernels& of_rows = kernels_->int8[static_cast<int>(weight.dtype)];
+  const PanelKernels& of_panels = panels(weight.dtype);
+  const bool in_panels = reads_panels(weight);
+  // The views are shared with the writers, hence the cast.
+  const auto acts = [&](const std::byte* tile, int64_t tokens) {
+    return int8_tile(const_cast<std::byte*>(tile), k, tokens);
+  };
+  if (out.tokens <= kTileTokens) {
+    if (in_panels)
+      of_panels.gemm(at, acts(tiles, out.tokens), k, out, soon);
+    else
+      of_rows.gemm_rows(at, weight.row_bytes, rows, k, acts(tiles, out.tokens), out, soon);
+    return;
+  }
+  const bool with_unit = in_panels ? of_panels.unpack_signed != nullptr : of_rows.unpack_signed != nullptr;
+  const size_t bytes_each = tile_bytes(Form::kInt8, k);
+  const int64_t rest = out.tokens % kTileTokens, wide = out.tokens / kTileTokens + (tile_width(rest) == kTileTokens),
+                wide_tokens = std::min(wide * kTileTokens, out.tokens);  // in tiles of full width
+  Int8Panel panel = int8_panel(scratch, k);
+  const auto multiply = [&](Lanes lanes, Soon fetch) {
+    panel.lanes = lanes;
+    if (in_panels)
+      (with_unit ? of_panels.unpack_signed : of_panels.unpack)(at, k, panel);
+    else
+      (with_unit ? of_rows.unpack_signed : of_rows.unpack)(at, weight.row_bytes, rows, k, panel);
+    if (!with_unit) {
+      for_tiles(tiles, bytes_each, out, fetch, [&](const std::byte* tile, const GemmOut& y, Soon part) {
+        of_rows.gemm(panel, acts(tile, y.tokens), k, y, part);
+      });
+      return;
     }
-    case Form::kBf16:
-      kernels_->bf16_dot.gemm(reinterpret_cast<const uint32_t*>(panel.at), reinterpret_cast<const uint32_t*>(tile), k,
-                              out, soon);
-      break;
-    case Form::kF32:
-      if (panel.kind != Panel::kOwn)
-        kernels_->gemm_f32(reinterpret_cast<const float*>(panel.at), floats, k, out, soon);
-      else
-        float_panels(*kernels_, weight.dtype).gemm(bytes(panel.at), floats, k, out, soon);
-      break;
+    const auto stride = static_cast<int64_t>(bytes_each);
+    of_rows.gemm_signed(panel, {acts(tiles, kTileTokens), wide, stride}, k, {out.y, out.stride, wide_tokens}, fetch);
+    if (wide_tokens == out.tokens) return;
+    const int64_t narrow = out.tokens - wide_tokens;
+    of_rows.gemm_signed(panel, {acts(tiles + wide * stride, narrow)}, k,
+                        {out.y + wide_tokens * out.stride, out.stride, narrow}, {});
+  };
+  if (k > kWholePanel && (in_panels || of_rows.halves)) {
+    multiply(Lanes::kFirst, soon.part(0, 2));
+    multiply(Lanes::kLast, soon.part(1, 2));
+  } else {
+    multiply(Lanes::kAll, soon);
+  }
+}
+
+void Matmul::gemm(const Tensor& weight, int64_t row, int64_t rows, const std::byte* tiles, const GemmOut& out,
+                  std::byte* panel, Soon soon) const noexcept {
+  const int64_t k = weight.cols();
+  const Form form = this->form(weight.dtype);
+  const uint8_t* at = bytes(weight.row(row));
+  const auto each = [&](const auto& body) { for_tiles(tiles, tile_bytes(form, k), out, soon, body); };
+  if (form == Form::kInt8) {
+    gemm_int8(weight, row, rows, tiles, out, panel, soon);
+  } else if (form == Form::kBf16) {
+    const auto* pairs = reinterpret_cast<const uint32_t*>(weight.row(row));  // weights in panels are what unpack() gives
+    if (!reads_panels(weight)) {
+      kernels_->bf16_dot.unpack(at, weight.row_bytes, rows, k, reinterpret_cast<uint32_t*>(panel));
+      pairs = reinterpret_cast<const uint32_t*>(panel);
+    }
+    each([&](const std::byte* tile, const GemmOut& y, Soon part) {
+      kernels_->bf16_dot.gemm(pairs, reinterpret_cast<const uint32_t*>(tile), k, y, part);
+    });
+  } else if (reads_panels(weight) && out.tokens <= kTileTokens && float_panels(*kernels_, weight.dtype).gemm) {
+    float_panels(*kernels_, weight.dtype).gemm(at, reinterpret_cast<const float*>(tiles), k, out, soon);
+  } else {
+    auto* floats = reinterpret_cast<float*>(panel);
+    if (reads_panels(weight)) {
+      float_panels(*kernels_, weight.dtype).unpack(at, k, floats);
+    } else if (plain(weight.dtype)) {
+      float_kernels(*kernels_, weight.dtype).unpack(at, weight.row_bytes, rows, k, floats);
+    } else {
+      auto* decoded = reinterpret_cast<float*>(panel + aligned(k * kPanelRows * 4));
+      for (int64_t r = 0; r < rows; ++r) decode_row(weight, row + r, decoded + r * k);
+      kernels_->f32.unpack(reinterpret_cast<const uint8_t*>(decoded), k * 4, rows, k, floats);
+    }
+    each([&](const std::byte* tile, const GemmOut& y, Soon part) {
+      kernels_->gemm_f32(floats, reinterpret_cast<const float*>(tile), k, y, part);
+    });
   }
 }
 

@@ -14,13 +14,6 @@ namespace moiety::simd {
 enum class Form : uint8_t { kInt8, kBf16, kF32 };  // of the activations
 inline constexpr int kForms = 3;
 
-// What gemm() reads: a panel that unpack() wrote, or up to kPanelRows rows of the weight as they are.
-struct Panel {
-  const std::byte* at;
-  enum Kind : uint8_t { kOwn, kUnpacked, kSigned } kind;
-  int64_t rows;
-};
-
 // Matmul::gemm_rows() as it was measured; 0: it was not.
 struct GemmRows {
   uint16_t at[kDTypeCount][2][kForms] = {};  // type, layout, form
@@ -61,11 +54,12 @@ class Matmul {
   void pack(Form form, const float* const* sources, const std::byte* const* prepared, int64_t tokens, int64_t k,
             std::byte* tile) const noexcept;
 
-  // Rows [row, row + rows) of a weight for gemm(), rows <= kPanelRows, row a multiple of it, unpacked to `panel` unless
-  // `tokens`, which it will be multiplied with, are too few to pay for that.
+  // Rows [row, row + rows) of a weight, rows <= kPanelRows, row a multiple of it, times out.tokens rows of activations,
+  // tiles that lie tile_bytes() apart; out.y[t * out.stride + r], those of absent rows of the panel unspecified. The
+  // rows are unpacked to `panel`, of panel_bytes(), unless a single tile doesn't pay for that.
   size_t panel_bytes(const Tensor& weight) const;
-  Panel unpack(const Tensor& weight, int64_t row, int64_t rows, int64_t tokens, std::byte* panel) const noexcept;
-  void gemm(const Tensor& weight, Panel panel, const std::byte* tile, const GemmOut& out, Soon soon) const noexcept;
+  void gemm(const Tensor& weight, int64_t row, int64_t rows, const std::byte* tiles, const GemmOut& out,
+            std::byte* panel, Soon soon) const noexcept;
   // The panel at a row of a weight.
   static Soon panel_at(const Tensor& weight, int64_t row) noexcept;
 
@@ -81,6 +75,8 @@ class Matmul {
   // True if the kernels compute with the weight's own panels; else its rows are restored first.
   bool reads_panels(const Tensor& weight) const;
   const PanelKernels& panels(DType type) const { return kernels_->panels[static_cast<int>(type)]; }
+  void gemm_int8(const Tensor& weight, int64_t row, int64_t rows, const std::byte* tiles, const GemmOut& out,
+                 std::byte* panel, Soon soon) const noexcept;
 
   const Kernels* kernels_;
   const GemmRows* gemm_rows_;

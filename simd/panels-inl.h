@@ -31,6 +31,7 @@ struct InPanels : T {
         : codes(panel), scales(panel + panel_parts(type, k).scales), head(panel + panel_parts(type, k).head),
           first_head(head) {}
     HWY_INLINE void lane() { head = first_head; }
+    HWY_INLINE void skip(int64_t blocks) { codes += blocks * kForm.codes, scales += blocks * kForm.scales; }
     HWY_INLINE void next() { codes += kForm.codes, scales += kForm.scales, head += kForm.head; }
   };
   template <int k4>
@@ -186,12 +187,15 @@ template <class P>
 void panel_unpack(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept {
   typename P::Place w(panel, k);
   const int64_t blocks = k / 32;
-  for (int64_t index = 0, place = 0; index < 8; ++index) {
+  const LaneBlocks part(out.lanes, blocks);
+  w.skip(part.begin);
+  uint8_t* codes = out.codes;
+  for (int64_t index = part.first, place = part.begin; index < part.last; ++index) {
     const int64_t end = place + (blocks - lane_at(static_cast<int>(index)) + 7) / 8;
     w.lane();
-    for (; place < end; ++place) {
+    for (; place < end; ++place, codes += 512) {
       for (int64_t r = 0; r < kPanelRows; r += kVectorRows) {
-        unpack_codes<P>(w.codes + r * 4, out.codes + place * 512 + r * 4, std::make_integer_sequence<int, 8>());
+        unpack_codes<P>(w.codes + r * 4, codes + r * 4, std::make_integer_sequence<int, 8>());
         hn::StoreU(P::scales(w, r), d16, out.scales + place * 16 + r);
         if constexpr (P::kMin) hn::StoreU(P::mins(w, r), d16, out.mins + place * 16 + r);
         if constexpr (P::kGroup16) {

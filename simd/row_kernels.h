@@ -66,6 +66,10 @@ struct RowKernels {
   void (*softmax)(const float* x, int64_t count, float* y) noexcept;
   void (*sigmoid)(const float* x, int64_t count, float* y) noexcept;
   void (*to_f16)(const float* x, int64_t count, uint16_t* y) noexcept;  // to nearest even
+  // y = x + bias (or null) for rows that lie so many floats apart; x and its rows are aligned to 64 bytes. past_caches:
+  // y goes to memory where alignment permits, as more is written than the caches hold; visible to all at return.
+  void (*put_rows)(const float* x, int64_t x_stride, const float* bias, int64_t rows, int64_t cols, bool past_caches,
+                   float* y, int64_t y_stride) noexcept;
   void (*attention)(const AttentionBlock& block) noexcept;
 };
 

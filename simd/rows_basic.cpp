@@ -1,4 +1,6 @@
 // Norms, elementwise arithmetic, softmax, and the table of a level's row kernels.
+#include <hwy/cache_control.h>
+
 #include "simd/level.h"
 #include "simd/rows-inl.h"
 #include "simd/rows_parts.h"
@@ -85,8 +87,24 @@ void to_f16(const float* x, int64_t count, uint16_t* y) noexcept {
   __builtin_memcpy(y + i, halves, static_cast<size_t>(count - i) * 2);
 }
 
+void put_rows(const float* x, int64_t x_stride, const float* bias, int64_t rows, int64_t cols, bool past_caches,
+              float* y, int64_t y_stride) noexcept {
+  for (int64_t r = 0; r < rows; ++r, x += x_stride, y += y_stride) {
+    int64_t i = 0;
+    if (past_caches && reinterpret_cast<uintptr_t>(y) % 64 == 0) {
+      for (; i + kRowLanes <= cols; i += kRowLanes) {
+        const RowVec v = hn::Load(kRow, x + i);
+        hn::Stream(bias ? hn::Add(v, hn::LoadU(kRow, bias + i)) : v, kRow, y + i);
+      }
+    }
+    if (bias) map_rows(x + i, bias + i, cols - i, y + i, [](RowVec v, RowVec b) { return hn::Add(v, b); });
+    else __builtin_memcpy(y + i, x + i, static_cast<size_t>(cols - i) * sizeof(float));
+  }
+  if (past_caches) hwy::FlushStream();
+}
+
 constexpr RowKernels kRowKernels{rms_norm, layer_norm, scale, clamp, add, act_row, glu_row, rope_table,
-                                 rope_head, softmax, sigmoid, to_f16, attention_block};
+                                 rope_head, softmax, sigmoid, to_f16, put_rows, attention_block};
 
 }  // namespace
 

@@ -126,10 +126,9 @@ class Tuner::Run {
   double gemm(const Tensor& weight) const {
     const auto start = Clock::now();
     float y[kTileTokens * kPanelRows];
-    for (int64_t row = 0; row < weight.rows(); row += kPanelRows) {
-      const Panel panel = matmul_.unpack(weight, row, kPanelRows, tokens_, panel_.data());
-      matmul_.gemm(weight, panel, tile_.data(), {y, kPanelRows, tokens_}, Matmul::panel_at(weight, row + kPanelRows));
-    }
+    for (int64_t row = 0; row < weight.rows(); row += kPanelRows)
+      matmul_.gemm(weight, row, kPanelRows, tile_.data(), {y, kPanelRows, tokens_}, panel_.data(),
+                   Matmul::panel_at(weight, row + kPanelRows));
     return seconds_since(start) + pack_seconds_ * static_cast<double>(weight.rows()) / kMatrixRows;
   }
 

@@ -12,6 +12,7 @@ namespace moiety::simd::MOIETY_LEVEL {
 template <class T>
 struct Turned {
   static constexpr bool kHas = false;  // unpacked row by row
+  static constexpr int kTogether = 8;
   struct Shared {};
 };
 

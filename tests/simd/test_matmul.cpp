@@ -183,13 +183,23 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
               CHECK(std::all_of(row + (t < few ? kPanelRows : 0), row + kStride, [](float v) { return v == kPoison; }));
             }
           }
+          // Half by half, and with a matrix unit.
+          const auto again = [&](std::vector<Lanes> parts, auto unpack, auto multiply) {
+            std::vector<float> y(kTileTokens * kPanelRows, kPoison);
+            Int8Panel part = panel;
+            for (const Lanes lanes : parts) {
+              part.lanes = lanes;
+              unpack(bytes.data() + 1, row_bytes, rows, k, part);
+              multiply(part, {tile}, k, {y.data(), kPanelRows, tokens}, {});
+            }
+            for (int64_t t = 0; t < tokens; ++t)
+              CHECK(std::memcmp(&y[static_cast<size_t>(t * kPanelRows)], &gemm[static_cast<size_t>(t * kPanelRows)],
+                                static_cast<size_t>(rows) * 4) == 0);
+          };
+          if (int8.halves) again({Lanes::kFirst, Lanes::kLast}, int8.unpack, int8.gemm);
           if (!int8.unpack_signed) return;
-          std::vector<float> with_unit(kTileTokens * kPanelRows, kPoison);
-          int8.unpack_signed(bytes.data() + 1, row_bytes, rows, k, panel);
-          int8.gemm_signed(panel, tile, k, {with_unit.data(), kPanelRows, tokens}, {});
-          for (int64_t t = 0; t < tokens; ++t)
-            CHECK(std::memcmp(&with_unit[static_cast<size_t>(t * kPanelRows)], &gemm[static_cast<size_t>(t * kPanelRows)],
-                              static_cast<size_t>(rows) * 4) == 0);
+          again({Lanes::kAll}, int8.unpack_signed, int8.gemm_signed);
+          if (int8.halves) again({Lanes::kFirst, Lanes::kLast}, int8.unpack_signed, int8.gemm_signed);
         });
       }
     }

@@ -41,13 +41,15 @@ struct Weights {
   }
 };
 
-// Products of rows of x with a weight, [t][output]: as GEMVs, or as GEMMs with `tiles` announced.
+// Products of rows of x with a weight, [t][output]: as GEMVs, or as GEMMs of `tiles` tiles, the last one with rows of x.
 std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const std::vector<std::vector<float>>& x,
                             int64_t tiles) {
   const int64_t k = weight.cols(), n = weight.rows(), tokens = static_cast<int64_t>(x.size());
   const Form form = matmul.form(weight.dtype);
   const size_t row = Matmul::prepared_bytes(form, k);
-  const Buffer prepared(row * x.size() + 64), tile(Matmul::tile_bytes(form, k)), scratch(matmul.panel_bytes(weight));
+  const size_t tile_bytes = Matmul::tile_bytes(form, k);
+  const Buffer prepared(row * x.size() + 64), packed(tile_bytes * static_cast<size_t>(std::max<int64_t>(tiles, 1))),
+      scratch(matmul.panel_bytes(weight));
   std::vector<const float*> sources;
   std::vector<const std::byte*> parts;
   for (size_t t = 0; t < x.size(); ++t) {
@@ -61,13 +63,27 @@ std::vector<float> multiply(const Matmul& matmul, const Tensor& weight, const st
       matmul.gemv(weight, 0, n, sources[t], parts[t], scratch.data(), &y[t * static_cast<size_t>(n)], nullptr);
     return y;
   }
-  matmul.pack(form, sources.data(), parts.data(), tokens, k, tile.data());
+  for (int64_t i = 0; i < tiles; ++i) {  // those before the last one repeat the rows
+    const float* some[kTileTokens];
+    const std::byte* some_parts[kTileTokens];
+    const int64_t count = i + 1 < tiles ? kTileTokens : tokens;
+    for (int64_t t = 0; t < count; ++t) {
+      some[t] = sources[static_cast<size_t>(t % tokens)];
+      some_parts[t] = parts[static_cast<size_t>(t % tokens)];
+    }
+    matmul.pack(form, some, some_parts, count, k, packed.data() + static_cast<size_t>(i) * tile_bytes);
+  }
+  const int64_t before = (tiles - 1) * kTileTokens;
+  std::vector<float> out(static_cast<size_t>((before + tokens) * kPanelRows));
   for (int64_t r = 0; r < n; r += kPanelRows) {
     const int64_t count = std::min(kPanelRows, n - r);
-    float out[kTileTokens * kPanelRows];
-    const int64_t announced = tiles == 1 ? tokens : tiles * simd::kTileTokens;
-    matmul.gemm(weight, matmul.unpack(weight, r, count, announced, scratch.data()), tile.data(), {out, kPanelRows, tokens}, {});
-    for (int64_t t = 0; t < tokens; ++t) std::copy_n(out + t * kPanelRows, count, &y[static_cast<size_t>(t * n + r)]);
+    matmul.gemm(weight, r, count, packed.data(), {out.data(), kPanelRows, before + tokens}, scratch.data(), {});
+    for (int64_t t = 0; t < before + tokens; ++t) {
+      const float* from = &out[static_cast<size_t>(t * kPanelRows)];
+      float* to = &y[static_cast<size_t>((t < before ? t % kTileTokens % tokens : t - before) * n + r)];
+      if (t < tokens) std::copy_n(from, count, to);
+      else CHECK(std::memcmp(from, to, static_cast<size_t>(count) * 4) == 0);
+    }
   }
   return y;
 }

@@ -178,6 +178,32 @@ TEST_CASE("select_rows takes the wanted rows; rope follows their positions") {
   }
 }
 
+TEST_CASE("put_rows writes rows of any width and place, and nothing else") {
+  alignas(64) float x[3][80], bias[80], y[3 * 96 + 16];
+  for (int i = 0; i < 80; ++i) {
+    bias[i] = 0.5f * static_cast<float>(i);
+    for (int r = 0; r < 3; ++r) x[r][i] = static_cast<float>(100 * r + i);
+  }
+  for (const simd::Level* level : simd::available_levels(cpu_info().features)) {
+    CAPTURE(std::string(level->name));
+    for (const int64_t cols : {1, 15, 16, 48, 67, 80}) {
+      for (const int64_t from : {0, 3}) {
+        for (const int kind : {0, 1, 2, 3}) {
+          const bool biased = kind & 1;
+          std::fill(std::begin(y), std::end(y), -7.0f);
+          level->kernels().rows.put_rows(x[0], 80, biased ? bias : nullptr, 3, cols, kind & 2, y + from, 96);
+          for (int64_t i = 0; i < static_cast<int64_t>(std::size(y)); ++i) {
+            const int64_t r = (i - from) / 96, c = (i - from) % 96;
+            const bool inside = i >= from && r < 3 && c < cols;
+            const float want = inside ? x[r][c] + (biased ? bias[c] : 0) : -7.0f;
+            if (y[i] != want) FAIL_CHECK("element " << i << " is " << y[i] << ", not " << want);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("to_f16 gives the codec's bits") {
   std::mt19937 random(17);
   std::vector<float> x;
