@@ -28,6 +28,11 @@ class Buffer {
   size_t size_ = 0;
 };
 
+inline constexpr size_t kHugePage = size_t{2} << 20;
+// A hint: what lies in whole huge pages of [at, at + bytes) may come in them, as page walks cost (under a hypervisor,
+// twice). Memory that is touched here and there then takes more.
+void advise_huge_pages(std::byte* at, size_t bytes);
+
 inline constexpr size_t align_up(size_t value, size_t alignment) { return (value + alignment - 1) / alignment * alignment; }
 
 }  // namespace moiety

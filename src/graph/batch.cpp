@@ -36,9 +36,8 @@ KvCache::KvCache(int layers, int kv_heads, int head_dim, int capacity, DType key
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) fail(Status::kOutOfMemory, "KV cache: the system refused {} bytes", bytes_);
   data_ = static_cast<std::byte*>(memory);
-  constexpr size_t kHugePage = size_t{2} << 20;
   const size_t small = align_up(bytes_ / static_cast<size_t>(capacity) * static_cast<size_t>(kFirstSegment), kHugePage);
-  if (small < bytes_) madvise(data_ + small, bytes_ - small, MADV_HUGEPAGE);
+  if (small < bytes_) advise_huge_pages(data_ + small, bytes_ - small);
 }
 
 KvCache::~KvCache() {

@@ -5,6 +5,9 @@
 namespace moiety {
 namespace {
 
+// Arenas from this size on are worth huge pages: those of small models would take memory that they don't touch.
+constexpr size_t kHugeArena = size_t{32} << 20;
+
 Operand operand_at(const Node& node, std::byte* memory, int64_t rows) {
   Operand operand;
   if (node.kind == Kind::kRows) operand.tensor = make_tensor(memory, DType::kF32, {rows, node.cols});
@@ -44,6 +47,7 @@ std::vector<std::byte*> Executor::arenas_of(const Plan& plan) {
         arena.data = arena.memory->allocate(wanted.bytes);
       } else {
         arena.host = Buffer(wanted.bytes);
+        if (wanted.bytes >= kHugeArena) advise_huge_pages(arena.host.data(), wanted.bytes);
         arena.data = arena.host.data();
       }
       arena.size = wanted.bytes;

@@ -1,7 +1,5 @@
 #include "weights/expert_cache.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -24,15 +22,6 @@ size_t lay_out(E& expert, const F& f) {
 }
 
 constexpr double kKeep = 1 - 1.0 / 16;  // what a call leaves of the weight of those before it
-
-constexpr size_t kHugePage = size_t{2} << 20;
-
-// A hint: a slot is read from end to end, and page walks cost.
-void advise_huge_pages(const Buffer& memory) {
-  const auto at = reinterpret_cast<uintptr_t>(memory.data()), first = align_up(at, kHugePage);
-  const uintptr_t end = (at + memory.size()) / kHugePage * kHugePage;
-  if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-}
 
 }  // namespace
 
@@ -57,7 +46,7 @@ ExpertCache::ExpertCache(std::vector<ExpertBank*> banks, const WeightStore& stor
   slots_.resize(slot_bytes_ ? std::min(bytes / slot_bytes_, fit) : fit);
   if (slots_.empty()) fail(Status::kInternal, "an expert cache of {} bytes, an expert takes {}", bytes, slot_bytes_);
   memory_ = Buffer(slots_.size() * slot_bytes_);
-  advise_huge_pages(memory_);
+  advise_huge_pages(memory_.data(), memory_.size());  // a slot is read from end to end
 }
 
 ExpertCache::~ExpertCache() {
