@@ -45,24 +45,37 @@ struct SignedPanels : P {
   }
 };
 
-// Two sets of tiles: sums 0 and 1 [token][row], codes of the activations 2 and 3 [token][k], of the weights 4 and 5
-// [k / 4][row][4].
+// Of full tiles of activations: sums 0 and 1 [token][row], codes 2 [token][k]; 4, 5 and 6 are the same of a narrower
+// last tile. 3: codes of the weights [k / 4][row][4]. To load it takes as long as three blocks.
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
   uint8_t rows[16] = {};
-  constexpr TileConfig(uint8_t tokens, uint8_t k) {
+  constexpr TileConfig() = default;
+  constexpr TileConfig(uint8_t last, uint8_t k) {
     for (int i = 0; i < 2; ++i) {
-      rows[i] = rows[2 + i] = tokens, rows[4 + i] = k / 4;
-      row_bytes[i] = row_bytes[4 + i] = 64, row_bytes[2 + i] = k;
+      const uint8_t tokens = i == 0 ? kTileTokens : last;
+      rows[4 * i] = rows[4 * i + 1] = rows[4 * i + 2] = tokens;
+      row_bytes[4 * i] = row_bytes[4 * i + 1] = 64, row_bytes[4 * i + 2] = k;
     }
+    rows[3] = k / 4, row_bytes[3] = 64;
   }
 };
+template <class T>
+inline constexpr int kEach = T::kGroup16 ? 2 : 1;  // products a block
+
+template <class T>
+void begin(int64_t last) noexcept {
+  constexpr auto k = static_cast<uint8_t>(32 / kEach<T>);
+  static constexpr TileConfig kConfigs[] = {{2, k}, {4, k}, {8, k}, {12, k}};
+  _tile_loadconfig(&kConfigs[last > 8 ? 3 : last > 4 ? 2 : last > 2 ? 1 : 0]);
+}
+void end() noexcept { _tile_release(); }
 
 // The integer sums of the blocks of some tiles, one tile after the other, which are asked for in order: of all 32 codes,
 // or of the first 16, then of the last 16 of them. While the caller scales those of a product the next one is stored and
 // the one behind that is under way: 25 % faster than one at a time (Granite Rapids). To begin anew costs as much as
-// seven blocks, hence several tiles.
+// four blocks, hence several tiles.
 template <class T, int kTokens>
 class TileDots {
  public:
@@ -70,15 +83,12 @@ class TileDots {
       : panel_(reinterpret_cast<const char*>(panel.codes)), weights_(panel_),
         acts_(reinterpret_cast<const char*>(tiles.first.codes + part.begin * kTokens * 8)),
         to_next_tile_(tiles.bytes - (part.end - part.begin) * kTokens * 32),
-        panel_end_(panel_ + (part.end - part.begin) * 512), left_(tiles.count * (part.end - part.begin) * kEach) {
-    static constexpr TileConfig kConfig(kTokens, 32 / kEach);
-    _tile_loadconfig(&kConfig);
+        panel_end_(panel_ + (part.end - part.begin) * 512), left_(tiles.count * (part.end - part.begin) * kEach<T>) {
     start<0>();
     start<1>();
     store<0>();
     start<0>();
   }
-  HWY_INLINE ~TileDots() { _tile_release(); }
 
   HWY_INLINE void next(VQ (&sums)[kTokens]) {
     if (odd_ == 0) {
@@ -95,25 +105,30 @@ class TileDots {
 
  private:
   static constexpr int kAhead = 8 * kTokens * 32;    // the caches don't see the stream in the tile unit's loads
-  static constexpr int kEach = T::kGroup16 ? 2 : 1;  // products a block, the second one with the second set
-
-  template <int set>  // g++ wants the tiles' numbers as they stand
+  template <int set>  // of sums, the second product of a block in the second one; g++ wants numbers as they stand
   HWY_INLINE void start() {
     if (left_ == 0) return;
     --left_;
-    if constexpr (set == 0) {
+    constexpr bool kFull = kTokens == kTileTokens;
+    const char* acts = acts_ + (kEach<T> == 2 && set == 1 ? 16 : 0);
+    if constexpr (kFull) _tile_loadd(2, acts, 32);
+    else _tile_loadd(6, acts, 32);
+    _tile_loadd(3, weights_, 64);
+    if constexpr (kFull && set == 0) {
       _tile_zero(0);
-      _tile_loadd(2, acts_, 32);
-      _tile_loadd(4, weights_, 64);
-      _tile_dpbssd(0, 2, 4);
-    } else {
+      _tile_dpbssd(0, 2, 3);
+    } else if constexpr (kFull) {
       _tile_zero(1);
-      _tile_loadd(3, acts_ + (kEach == 2 ? 16 : 0), 32);
-      _tile_loadd(5, weights_, 64);
-      _tile_dpbssd(1, 3, 5);
+      _tile_dpbssd(1, 2, 3);
+    } else if constexpr (set == 0) {
+      _tile_zero(4);
+      _tile_dpbssd(4, 6, 3);
+    } else {
+      _tile_zero(5);
+      _tile_dpbssd(5, 6, 3);
     }
-    weights_ += 512 / kEach;
-    if (kEach == 1 || set == 1) {
+    weights_ += 512 / kEach<T>;
+    if (kEach<T> == 1 || set == 1) {
       acts_ += kTokens * 32;
       for (int at = 0; at < kTokens * 32; at += 64) __builtin_prefetch(acts_ + kAhead + at, 0, 3);
     }
@@ -121,8 +136,11 @@ class TileDots {
   }
   template <int set>
   HWY_INLINE void store() {
-    if constexpr (set == 0) _tile_stored(0, sums_[0], 64);
-    else _tile_stored(1, sums_[1], 64);
+    constexpr bool kFull = kTokens == kTileTokens;
+    if constexpr (kFull && set == 0) _tile_stored(0, sums_[0], 64);
+    else if constexpr (kFull) _tile_stored(1, sums_[1], 64);
+    else if constexpr (set == 0) _tile_stored(4, sums_[0], 64);
+    else _tile_stored(5, sums_[1], 64);
   }
 
   const char *panel_, *weights_, *acts_;
@@ -209,6 +227,7 @@ template <class T>
 void set_rows(Kernels& table, DType type) {
   Int8Kernels& kernels = table.int8[static_cast<int>(type)];
   kernels.unpack_signed = unpack_int8<Signed<T>>;
+  kernels.begin_signed = begin<Signed<T>>;
   kernels.gemm_signed = gemm<Signed<T>>;
 }
 template <class P>
@@ -222,6 +241,7 @@ Kernels kernels() noexcept;
 Kernels kernels() noexcept {
   Kernels table = avx512_vnni::kernels();
   table.level = "avx512_amx";
+  table.end_signed = end;
   set_rows<TypeQ8_0>(table, DType::kQ8_0);
   set_rows<TypeQ4_0>(table, DType::kQ4_0);
   set_rows<TypeQ4_1>(table, DType::kQ4_1);

@@ -46,4 +46,23 @@ struct Step {
   int64_t group_count, tile_count;
 };
 
+// Calls body(entry, entries) for a group's entries, as many together as there is room for `count` outputs of each.
+template <class Body>
+inline void for_entries(const Step::Group& group, int64_t count, const Body& body) noexcept {
+  const auto most = static_cast<int32_t>(std::clamp<int64_t>(kFewOutputs / count, 1, kTileTokens));
+  for (int32_t done = 0; done < group.count; done += most)
+    body(group.first + done, std::min(most, group.count - done));
+}
+
+// Calls body(first tile, first entry, tokens, span) for a group's tiles, as many together as kManyOutputs has room for:
+// the outputs of 4 panels, or of one if the tokens are many.
+template <class Body>
+inline void for_batches(const Step::Group& group, const Body& body) noexcept {
+  constexpr int64_t kWide = kManyOutputs / kChunk / kTileTokens * kTileTokens;
+  const int64_t span = group.count <= kWide ? kChunk : kPanelRows;
+  const auto most = static_cast<int32_t>(kManyOutputs / span / kTileTokens * kTileTokens);
+  for (int32_t done = 0; done < group.count; done += most)
+    body(group.tile + done / kTileTokens, group.first + done, std::min(most, group.count - done), span);
+}
+
 }  // namespace moiety::simd

@@ -160,24 +160,6 @@ class ExpertsKernel final : public Kernel {
     }
   }
 
-  // Calls body(entry, entries) for a group's entries, as many together as there is room for `count` outputs of each.
-  template <class Body>
-  static void for_entries(const Step::Group& group, int64_t count, const Body& body) noexcept {
-    const auto most = static_cast<int32_t>(std::clamp<int64_t>(kFewOutputs / count, 1, kTileTokens));
-    for (int32_t done = 0; done < group.count; done += most)
-      body(group.first + done, std::min(most, group.count - done));
-  }
-
-  // Calls body(first tile, first entry, tokens, span) for a group's tiles, as many together as kManyOutputs has room for:
-  // the outputs of 4 panels, or of one if the tokens are many.
-  template <class Body>
-  static void for_batches(const Step::Group& group, const Body& body) noexcept {
-    const int64_t span = group.count * kChunk <= kManyOutputs ? kChunk : kPanelRows;
-    const auto most = static_cast<int32_t>(kManyOutputs / span / kTileTokens * kTileTokens);
-    for (int32_t done = 0; done < group.count; done += most)
-      body(group.tile + done / kTileTokens, group.first + done, std::min(most, group.count - done), span);
-  }
-
   // Prepares those parts of a group's hidden rows, all written, that nobody else does.
   void prepare_hidden(const Step& step, int64_t group) const noexcept {
     Step::Progress& progress = step.progress[group];

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "simd/block-inl.h"
-#include "simd/int8-inl.h"
+#include "simd/unpack-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
 
@@ -205,7 +205,7 @@ void gemm_rows_int8(const uint8_t* weights, int64_t row_bytes, int64_t rows, int
 template <class T>
 constexpr Int8Kernels int8_kernels() {
   return {gemv_int8<T>, unpack_int8<T>, gemm_int8<T>, gemm_rows_int8<T>, kAcross == 4 ? 2 : 4, kHalves<T>,
-          nullptr,      nullptr};
+          nullptr,      nullptr,        nullptr};
 }
 
 }  // namespace moiety::simd::MOIETY_LEVEL

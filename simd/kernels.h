@@ -111,8 +111,10 @@ struct Int8Kernels {
                     const GemmOut& out, Soon soon) noexcept;
   int gemm_from;  // from so many tokens on gemm_rows is usually faster than GEMVs
   bool halves;    // unpack and unpack_signed know halves
-  // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none.
+  // The same for a matrix unit, whose panels hold signed codes, less the zero point; null where there is none. The GEMMs
+  // stand between begin_signed, which says how wide a tile there may be besides full ones, and Kernels::end_signed.
   void (*unpack_signed)(const uint8_t* weights, int64_t row_bytes, int64_t rows, int64_t k, const Int8Panel& panel) noexcept;
+  void (*begin_signed)(int64_t width) noexcept;
   void (*gemm_signed)(const Int8Panel& panel, const Int8Tiles& tiles, int64_t k, const GemmOut& out, Soon soon) noexcept;
 };
 
@@ -159,6 +161,7 @@ struct Kernels {
   void (*quantise)(const float* x, int64_t k, int8_t* codes, float* scales, int32_t* sums) noexcept;
   void (*pack_int8)(const Int8Row* rows, int64_t tokens, int64_t k, const Int8Tile& tile) noexcept;
   Int8Kernels int8[kDTypeCount];  // null entries for f32, f16, bf16, i32
+  void (*end_signed)() noexcept;
   PanelKernels panels[kDTypeCount];  // of the quantised types that have panels
   FloatKernels f32, f16, bf16;
   FloatPanelKernels f16_panels, bf16_panels;

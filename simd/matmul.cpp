@@ -200,12 +200,14 @@ void Matmul::gemm_int8(const Tensor& weight, int64_t row, int64_t rows, const st
     of_rows.gemm_signed(panel, {acts(tiles + wide * stride, narrow)}, k,
                         {out.y + wide_tokens * out.stride, out.stride, narrow}, {});
   };
+  if (with_unit) of_rows.begin_signed(rest);
   if (k > kWholePanel && (in_panels || of_rows.halves)) {
     multiply(Lanes::kFirst, soon.part(0, 2));
     multiply(Lanes::kLast, soon.part(1, 2));
   } else {
     multiply(Lanes::kAll, soon);
   }
+  if (with_unit) kernels_->end_signed();
 }
 
 void Matmul::gemm(const Tensor& weight, int64_t row, int64_t rows, const std::byte* tiles, const GemmOut& out,

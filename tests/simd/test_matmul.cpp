@@ -198,8 +198,10 @@ TEST_CASE("int8 GEMV and GEMM: close to exact arithmetic, the same bits as each 
           };
           if (int8.halves) again({Lanes::kFirst, Lanes::kLast}, int8.unpack, int8.gemm);
           if (!int8.unpack_signed) return;
+          int8.begin_signed(tokens);
           again({Lanes::kAll}, int8.unpack_signed, int8.gemm_signed);
           if (int8.halves) again({Lanes::kFirst, Lanes::kLast}, int8.unpack_signed, int8.gemm_signed);
+          kernels.end_signed();
         });
       }
     }
