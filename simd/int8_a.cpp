@@ -15,7 +15,7 @@ HWY_INLINE VQ greatest_bits(const float* x) {
 
 // The greatest lanes of 4 vectors.
 template <class D>
-HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> greatest_of_each(D d, hn::Vec<D> all) {
+HWY_INLINE hn::Vec<hn::FixedTag<int32_t, 4>> greatest_of_each([[maybe_unused]] D d, hn::Vec<D> all) {
   if constexpr (hn::MaxLanes(D()) == 4) {
     return all;
   } else {
