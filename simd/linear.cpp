@@ -129,14 +129,17 @@ class LinearKernel final : public Kernel {
 
   // All outputs meet some tiles, then the next ones: those stay in the L2 cache, as do the outputs of a task, which go
   // to y at last, a few cache lines a row. (One line a row, 16 KB from the next, is slow.)
-  int64_t tiles_together(int64_t tile_count) const noexcept {
+  int64_t most_together() const noexcept {
     const size_t each = Matmul::tile_bytes(form_, weight_.cols()) + kTileTokens * kSpan * sizeof(float);
-    const auto most = std::max<int64_t>(static_cast<int64_t>(kTogether / each), 1);
-    const int64_t batches = (tile_count + most - 1) / most;
+    return std::max<int64_t>(static_cast<int64_t>(kTogether / each), 1);
+  }
+  int64_t tiles_together(int64_t tile_count) const noexcept {
+    const int64_t batches = (tile_count + most_together() - 1) / most_together();
     return (tile_count + batches - 1) / batches;
   }
+  // Never less for more rows, as the scratch of a step has room for the most rows.
   size_t worker_bytes(int64_t rows) const noexcept {
-    const int64_t tokens = tiles_together((rows + kTileTokens - 1) / kTileTokens) * kTileTokens;
+    const int64_t tokens = std::min((rows + kTileTokens - 1) / kTileTokens, most_together()) * kTileTokens;
     return matmul_.panel_bytes(weight_) + static_cast<size_t>(tokens * kSpan) * sizeof(float);
   }
 

@@ -161,6 +161,32 @@ Routes routes(int64_t rows, int experts, int64_t only = -1) {
 
 }  // namespace
 
+TEST_CASE("a linear layer's scratch for the most rows is enough for fewer, also where tiles come in batches") {
+  std::mt19937 rng(5);
+  const auto pool = make_threads("tbb", 3);
+  const Matrix weight = matrix(DType::kQ4_0, 64, 8192, rng);
+  const Bench bench = linear(weight.tensor, {});
+  for (const auto& level : test::simd_backends()) {
+    CAPTURE(level->target());
+    const Offer offer = level->prepare(bench.graph, bench.graph.node(bench.node), bench.options);
+    REQUIRE(offer.kernel);
+    size_t before = 0;
+    for (int64_t rows = 1; rows <= 700; ++rows) {
+      const size_t bytes = offer.kernel->scratch_bytes(rows, 64);
+      if (bytes < before) FAIL_CHECK(rows << " rows take less than one row less");
+      before = bytes;
+    }
+    if (level->target() == "scalar") continue;  // slow, and the code is the same
+    const std::vector<float> x = random_floats(170 * 8192, rng), all = bench.run(*level, x, *pool);
+    for (const size_t row : {size_t{0}, size_t{95}, size_t{96}, size_t{169}}) {
+      const auto from = x.begin() + static_cast<int64_t>(row * 8192);
+      const std::vector<float> one = bench.run(*level, {from, from + 8192}, *pool);
+      CHECK(same_bits(one, std::vector<float>(all.begin() + static_cast<int64_t>(row * 64),
+                                              all.begin() + static_cast<int64_t>(row * 64 + 64))) == "");
+    }
+  }
+}
+
 TEST_CASE("linear: every type, close to the reference, the same bits alone, in a batch and on any threads") {
   std::mt19937 rng(3);
   const auto levels = test::simd_backends();
