@@ -299,6 +299,48 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
   }
 }
 
+TEST_CASE("experts with more tokens than a batch of outputs holds, wider than a whole panel: the bits of each alone") {
+  std::mt19937 rng(6);
+  const auto pool = make_threads("tbb", 3);
+  constexpr int kExperts = 4;
+  constexpr int64_t kWidth = 1056, kHidden = 80, kRows = 300;
+  std::vector<Matrix> store;
+  std::vector<Expert> experts;
+  for (int e = 0; e < kExperts; ++e) {
+    Expert x;
+    store.push_back(matrix(DType::kQ4_0, kHidden, kWidth, rng)), x.gate = store.back().tensor;
+    store.push_back(matrix(DType::kQ8_0, kHidden, kWidth, rng)), x.up = store.back().tensor;
+    store.push_back(matrix(DType::kF16, kWidth, kHidden, rng)), x.down = store.back().tensor;
+    experts.push_back(x);
+  }
+  const ExpertBank bank("experts", experts);
+  Bench b;
+  Node source, choice, node;
+  source.op = Scale{}, source.cols = kWidth;
+  choice.op = Route{}, choice.kind = Kind::kRouting, choice.cols = 2;
+  node.op = Experts{&bank, Activation::kSilu, 0, 1.702f};
+  node.inputs = {b.graph.add(source), b.graph.add(choice)};
+  node.cols = kWidth;
+  b.node = b.graph.add(node);
+  b.in_cols = b.out_cols = kWidth;
+  for (const auto& level : test::simd_backends()) {
+    if (level->target() == "scalar") continue;  // slow, and the code is the same
+    CAPTURE(level->target());
+    for (const int64_t rows : {int64_t{61}, kRows}) {  // expert 1 gets them all
+      const std::vector<float> x = random_floats(rows * kWidth, rng);
+      Routes all = routes(rows, kExperts);
+      b.routing = all.view(kExperts);
+      const std::vector<float> got = b.run(*level, x, *pool);
+      for (const int64_t t : {int64_t{0}, int64_t{59}, int64_t{60}, rows - 1}) {
+        Routes one = routes(rows, kExperts, t);
+        b.routing = one.view(kExperts);
+        const std::vector<float> row(x.begin() + t * kWidth, x.begin() + (t + 1) * kWidth);
+        CHECK(same_bits({got.begin() + t * kWidth, got.begin() + (t + 1) * kWidth}, b.run(*level, row, *pool)) == "");
+      }
+    }
+  }
+}
+
 TEST_CASE("what the SIMD backend does not build it refuses") {
   std::mt19937 rng(5);
   const SimdBackend simd{""};
