@@ -104,7 +104,8 @@ class TileDots {
   }
 
  private:
-  static constexpr int kAhead = 8 * kTokens * 32;    // the caches don't see the stream in the tile unit's loads
+  static constexpr uintptr_t kAhead = 8 * kTokens * 32;  // the caches don't see the stream in the tile unit's loads
+
   template <int set>  // of sums, the second product of a block in the second one; g++ wants numbers as they stand
   HWY_INLINE void start() {
     if (left_ == 0) return;
@@ -130,7 +131,9 @@ class TileDots {
     weights_ += 512 / kEach<T>;
     if (kEach<T> == 1 || set == 1) {
       acts_ += kTokens * 32;
-      for (int at = 0; at < kTokens * 32; at += 64) __builtin_prefetch(acts_ + kAhead + at, 0, 3);
+      const auto ahead = reinterpret_cast<uintptr_t>(acts_) + kAhead;  // maybe behind the last tile
+      for (uintptr_t at = 0; at < kTokens * 32; at += 64)
+        __builtin_prefetch(reinterpret_cast<const void*>(ahead + at), 0, 3);
     }
     if (weights_ == panel_end_) weights_ = panel_, acts_ += to_next_tile_;
   }

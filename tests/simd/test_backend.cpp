@@ -106,6 +106,20 @@ Bench linear(const Tensor& weight, const Tensor& bias) {
   return b;
 }
 
+Bench experts_of(const ExpertBank& bank, Activation kind, float limit) {
+  Bench b;
+  const Tensor& down = bank.expert(0).down;
+  Node source, choice, node;
+  source.op = Scale{}, source.cols = down.rows();
+  choice.op = Route{}, choice.kind = Kind::kRouting, choice.cols = 2;
+  node.op = Experts{&bank, kind, limit, 1.702f};
+  node.inputs = {b.graph.add(source), b.graph.add(choice)};
+  node.cols = down.rows();
+  b.node = b.graph.add(node);
+  b.in_cols = b.out_cols = down.rows();
+  return b;
+}
+
 const std::vector<DType> kTypes = {DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,
                                    DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0,   DType::kQ5_1,
                                    DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,   DType::kQ5_K,
@@ -261,15 +275,7 @@ TEST_CASE("experts: types, activations and biases, close to the reference, the s
       experts.push_back(x);
     }
     const ExpertBank bank("experts", experts);
-    Bench b;
-    Node source, choice, node;
-    source.op = Scale{}, source.cols = kWidth;
-    choice.op = Route{}, choice.kind = Kind::kRouting, choice.cols = 2;
-    node.op = Experts{&bank, c.kind, c.limit, 1.702f};
-    node.inputs = {b.graph.add(source), b.graph.add(choice)};
-    node.cols = kWidth;
-    b.node = b.graph.add(node);
-    b.in_cols = b.out_cols = kWidth;
+    Bench b = experts_of(bank, c.kind, c.limit);
     constexpr int64_t kRows = 31;
     const std::vector<float> x = random_floats(kRows * kWidth, rng);
     Routes all = routes(kRows, kExperts);
@@ -314,15 +320,7 @@ TEST_CASE("experts with more tokens than a batch of outputs holds, wider than a 
     experts.push_back(x);
   }
   const ExpertBank bank("experts", experts);
-  Bench b;
-  Node source, choice, node;
-  source.op = Scale{}, source.cols = kWidth;
-  choice.op = Route{}, choice.kind = Kind::kRouting, choice.cols = 2;
-  node.op = Experts{&bank, Activation::kSilu, 0, 1.702f};
-  node.inputs = {b.graph.add(source), b.graph.add(choice)};
-  node.cols = kWidth;
-  b.node = b.graph.add(node);
-  b.in_cols = b.out_cols = kWidth;
+  Bench b = experts_of(bank, Activation::kSilu, 0);
   for (const auto& level : test::simd_backends()) {
     if (level->target() == "scalar") continue;  // slow, and the code is the same
     CAPTURE(level->target());
