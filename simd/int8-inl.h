@@ -5,21 +5,9 @@
 #include <new>
 
 #include "simd/dot-inl.h"
-#include "simd/turned-inl.h"
+#include "simd/types-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
-
-// Where in lane order the blocks of a lane start: block b lies at start[b % 8] + b / 8.
-struct LaneStarts {
-  int64_t start[8];
-  explicit LaneStarts(int64_t blocks) {
-    int64_t position = 0;
-    for (const int lane : {0, 4, 2, 6, 1, 5, 3, 7}) {
-      start[lane] = position;
-      position += (blocks - lane + 7) / 8;
-    }
-  }
-};
 
 // A group of activations, spread as [block][row].
 template <class T>

@@ -122,7 +122,7 @@ struct Int8Kernels {
 struct PanelKernels {
   // As Int8Kernels::gemv; `panels` is where the panel of row 0 begins.
   void (*gemv)(const uint8_t* panels, int64_t rows, int64_t k, const Int8Row& x, float* y, const uint8_t* next) noexcept;
-  void (*unpack)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;
+  void (*unpack)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;         // halves too
   void (*unpack_signed)(const uint8_t* panel, int64_t k, const Int8Panel& out) noexcept;  // or null
   // As Int8Kernels::gemm, without unpacking: for one tile.
   void (*gemm)(const uint8_t* panel, const Int8Tile& tile, int64_t k, const GemmOut& out, Soon soon) noexcept;

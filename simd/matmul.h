@@ -1,5 +1,5 @@
 // A weight matrix times rows of activations, on one level's kernels: which form the activations take, and the pieces
-// (prepare, pack, unpack, gemm, gemv) that Linear and Experts put together. All pieces are noexcept.
+// (prepare, pack, gemm, gemv) that Linear and Experts put together. All pieces are noexcept.
 #pragma once
 
 #include <cstddef>

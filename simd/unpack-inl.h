@@ -2,8 +2,21 @@
 #pragma once
 
 #include "simd/int8-inl.h"
+#include "simd/turned-inl.h"
 
 namespace moiety::simd::MOIETY_LEVEL {
+
+// Where in lane order the blocks of a lane start: block b lies at start[b % 8] + b / 8.
+struct LaneStarts {
+  int64_t start[8];
+  explicit LaneStarts(int64_t blocks) {
+    int64_t position = 0;
+    for (const int lane : {0, 4, 2, 6, 1, 5, 3, 7}) {
+      start[lane] = position;
+      position += (blocks - lane + 7) / 8;
+    }
+  }
+};
 
 // The 128-bit lanes of x to at(0), at(1), ...
 template <class D, class V, class At>
