@@ -271,7 +271,7 @@ Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {
     int8 = {int8_vnni256, "avx_vnni"};
   else if (cpu.avx2)
     int8 = {int8_avx2, "avx2 maddubs"};
-  if (cpu.amx_int8) tiles = {int8_amx, "amx"};
+  if (cpu.amx) tiles = {int8_amx, "amx"};
   if (cpu.avx512_bf16) bf16 = {bf16_dot512, "avx512_bf16"};
   if (cpu.avx512)
     f32 = {f32_fma512, "avx512 fma"};

@@ -1,11 +1,12 @@
-// The level of avx512_vnni with AMX under the int8 GEMMs: the tile unit sums the products of a block for 16 weight rows
-// and up to 12 tokens at once, what is left for the vectors are the scales. A block's sum is an exact integer, so the
-// bits are those of the other levels. Few tokens are faster without it.
+// The level of avx512_vnni with AMX under attention (amx_attention.cpp) and here under the int8 GEMMs: the tile unit sums
+// the products of a block for 16 weight rows and up to 12 tokens at once, what is left for the vectors are the scales. A
+// block's sum is an exact integer, so a GEMM's bits are those of the other levels. Few tokens are faster without it.
 #include <immintrin.h>
 
 #include "simd/int8_gemm-inl.h"
 #include "simd/level.h"
 #include "simd/panels-inl.h"
+#include "simd/rows_parts.h"
 
 namespace moiety::simd {
 
@@ -245,6 +246,8 @@ Kernels kernels() noexcept {
   Kernels table = avx512_vnni::kernels();
   table.level = "avx512_amx";
   table.end_signed = end;
+  table.rows.attention = attention_block;
+  table.rows.attention_floats = attention_floats;
   set_rows<TypeQ8_0>(table, DType::kQ8_0);
   set_rows<TypeQ4_0>(table, DType::kQ4_0);
   set_rows<TypeQ4_1>(table, DType::kQ4_1);

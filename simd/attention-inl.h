@@ -7,6 +7,7 @@
 namespace moiety::simd::MOIETY_LEVEL {
 
 inline constexpr int64_t kTile = kAttentionTile;
+inline constexpr int64_t kStackFloats = 1024;  // of partial sums
 inline constexpr float kMinusInf = -__builtin_inff();
 
 HWY_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -30,17 +31,24 @@ struct Work {
   int32_t *begin, *end;   // [stride] the positions of the tile that a query sees, ascending; end <= begin: none
   float* stack;
 
+  // Room for vectors of queries: whole lines, an odd number of them, so that what is so far apart lies in different
+  // sets of the caches.
+  static int64_t stride_of(int64_t queries) { return (queries + 31) / 32 * 32 + 16; }
+  static int64_t floats(int64_t queries, int64_t head_dim) {
+    const int64_t padded = (head_dim + 15) / 16 * 16, stride = stride_of(queries);
+    return stride * (padded + kTile + 4) + queries * padded + kTile * padded + kStackFloats;
+  }
   explicit Work(const AttentionBlock& b) : block(b) {
     queries = int64_t{b.rows} * b.heads;
     padded = (b.head_dim + 15) / 16 * 16;
     chunks = padded / 16;
-    stride = attention_stride(queries);
+    stride = stride_of(queries);
     float* at = b.scratch;
     q = at, at += stride * padded;
     sums = at, at += queries * padded;
     rows = at, at += kTile * padded;
     logits = at, at += kTile * stride;
-    stack = at, at += kAttentionStack;
+    stack = at, at += kStackFloats;
     most = at, at += stride;
     total = at, at += stride;
     begin = reinterpret_cast<int32_t*>(at), at += stride;

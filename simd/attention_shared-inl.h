@@ -10,7 +10,7 @@ namespace moiety::simd::MOIETY_LEVEL {
 // kValueVecs vectors of columns.
 inline constexpr int kDotPositions = 4, kDotVecs = kRowParts == 1 ? 3 : 2, kDotLanes = kRowParts == 1 ? 2 : 1;
 inline constexpr int kGroup = kRowParts == 1 ? 6 : kRowParts == 2 ? 2 : 1, kValueVecs = 4;
-static_assert(kTile % kDotPositions == 0 && kAttentionStack >= 5 * kDotPositions * kDotVecs * kRowLanes);
+static_assert(kTile % kDotPositions == 0 && kStackFloats >= 5 * kDotPositions * kDotVecs * kRowLanes);
 
 // Calls body<count>(first) for groups of [first, last), of kMost, kFew or one.
 template <int kMost, int kFew, class Body>

@@ -16,7 +16,7 @@ namespace {
 using RunsOn = bool (*)(const CpuFeatures&);
 
 consteval RunsOn runs_on(std::string_view level) {
-  if (level == "avx512_amx") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni && c.amx_int8; };
+  if (level == "avx512_amx") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni && c.amx; };
   if (level == "avx512_bf16") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni && c.avx512_bf16; };
   if (level == "avx512_vnni") return [](const CpuFeatures& c) { return c.avx512 && c.avx512_vnni; };
   if (level == "avx512") return [](const CpuFeatures& c) { return c.avx512; };

@@ -27,22 +27,10 @@ struct AttentionBlock {
   float scale, softcap;    // softcap 0: none
   int64_t window;          // 0: none
   const float* sinks;      // [heads] or null
-  float* scratch;          // attention_scratch_floats(rows * heads, head_dim), aligned to 64 bytes
+  float* scratch;          // attention_floats(rows * heads, head_dim), aligned to 64 bytes
 };
 inline constexpr int64_t kAttentionTile = 32;  // positions
 inline constexpr int64_t kMaxQueries = 256;    // rows * heads of a block
-
-inline constexpr int64_t kAttentionStack = 1024;  // floats, of partial sums
-
-// Room for vectors of queries: whole lines, an odd number of them, so that what is so far apart lies in different sets
-// of the caches.
-constexpr int64_t attention_stride(int64_t queries) { return (queries + 31) / 32 * 32 + 16; }
-
-constexpr int64_t attention_scratch_floats(int64_t queries, int64_t head_dim) {
-  const int64_t padded = (head_dim + 15) / 16 * 16, stride = attention_stride(queries);
-  // queries and their sums, logits and four numbers; a tile; a stack
-  return stride * (padded + kAttentionTile + 4) + queries * padded + kAttentionTile * padded + kAttentionStack;
-}
 
 struct RowKernels {
   // y = x / sqrt(mean(x²) + eps) * weight
@@ -71,6 +59,7 @@ struct RowKernels {
   void (*put_rows)(const float* x, int64_t x_stride, const float* bias, int64_t rows, int64_t cols, bool past_caches,
                    float* y, int64_t y_stride) noexcept;
   void (*attention)(const AttentionBlock& block) noexcept;
+  int64_t (*attention_floats)(int64_t queries, int64_t head_dim) noexcept;  // of scratch
 };
 
 constexpr int64_t padded_pairs(int64_t pairs) { return (pairs + 7) / 8 * 8; }

@@ -49,7 +49,7 @@ struct RowBlock {
 class AttentionKernel : public Kernel {
  public:
   AttentionKernel(const Attention& op, const RowContext& context)
-      : op_(op), attention_(context.kernels.attention), name_(context.name("attention")), wanted_(context.wanted()),
+      : op_(op), kernels_(context.kernels), name_(context.name("attention")), wanted_(context.wanted()),
         sinks_(decode_small(op.sinks)) {
     const int group = op.heads / op.kv_heads;
     block_heads_ = std::min<int>(group, kMaxQueries);
@@ -83,7 +83,7 @@ class AttentionKernel : public Kernel {
  private:
   static size_t list_bytes(int64_t rows) { return align_up(static_cast<size_t>(rows) * sizeof(RowBlock), kAlignment); }
   size_t worker_floats() const {
-    return align_up(static_cast<size_t>(attention_scratch_floats(kMaxQueries, op_.head_dim)), 16);
+    return align_up(static_cast<size_t>(kernels_.attention_floats(kMaxQueries, op_.head_dim)), 16);
   }
 
   // Rows of a block: the more, the less often a tile becomes floats, as long as each worker has some blocks.
@@ -139,11 +139,11 @@ class AttentionKernel : public Kernel {
     block.window = op_.window;
     block.sinks = sinks_.empty() ? nullptr : sinks_.data() + first;
     block.scratch = scratch;
-    attention_(block);
+    kernels_.attention(block);
   }
 
   Attention op_;
-  void (*attention_)(const AttentionBlock&) noexcept;
+  const RowKernels& kernels_;
   std::string name_;
   bool wanted_;
   std::vector<float> sinks_;

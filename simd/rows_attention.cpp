@@ -199,6 +199,8 @@ void few_tile(const Work& w, int64_t tile) noexcept {
 
 }  // namespace
 
+int64_t attention_floats(int64_t queries, int64_t head_dim) noexcept { return Work::floats(queries, head_dim); }
+
 void attention_block(const AttentionBlock& block) noexcept {
   const Work w(block);
   const bool shared = w.queries >= kShareQueries;

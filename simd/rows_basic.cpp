@@ -104,7 +104,7 @@ void put_rows(const float* x, int64_t x_stride, const float* bias, int64_t rows,
 }
 
 constexpr RowKernels kRowKernels{rms_norm, layer_norm, scale, clamp, add, act_row, glu_row, rope_table,
-                                 rope_head, softmax, sigmoid, to_f16, put_rows, attention_block};
+                                 rope_head, softmax, sigmoid, to_f16, put_rows, attention_block, attention_floats};
 
 }  // namespace
 

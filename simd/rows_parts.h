@@ -13,5 +13,6 @@ void rope_table(double position, const double* frequencies, double magnitude, in
 void rope_head(const float* x, const float* cosines, const float* sines, int64_t pairs, bool interleaved,
                int64_t head_dim, float* y) noexcept;
 void attention_block(const AttentionBlock& block) noexcept;
+int64_t attention_floats(int64_t queries, int64_t head_dim) noexcept;
 
 }  // namespace moiety::simd::MOIETY_LEVEL

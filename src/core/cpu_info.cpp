@@ -52,7 +52,7 @@ CpuFeatures x86_features() {
       f.avx2 && zmm && bit(seven.b, 16) && bit(seven.b, 17) && bit(seven.b, 28) && bit(seven.b, 30) && bit(seven.b, 31);
   f.avx512_vnni = f.avx512 && bit(seven.c, 11);
   f.avx512_bf16 = f.avx512 && bit(seven_one.a, 5);
-  f.amx_int8 = bit(seven.d, 24) && bit(seven.d, 25) && (saved & 0x60000) == 0x60000 && permit_tiles();
+  f.amx = bit(seven.d, 22) && bit(seven.d, 24) && bit(seven.d, 25) && (saved & 0x60000) == 0x60000 && permit_tiles();
   return f;
 }
 

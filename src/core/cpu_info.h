@@ -15,7 +15,7 @@ struct CpuFeatures {
   bool avx512 = false;    // f, bw, cd, dq, vl
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
-  bool amx_int8 = false;  // and the process may use the tile registers: asking is what permits it
+  bool amx = false;  // tiles, int8 and bf16, and the process may use the tile registers: asking is what permits it
   bool neon = false;
 };
 

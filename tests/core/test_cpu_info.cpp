@@ -91,6 +91,6 @@ TEST_CASE("this CPU has a name, and its levels are nested") {
                      __builtin_cpu_supports("avx512vl")));
   CHECK(f.avx512_vnni == (f.avx512 && __builtin_cpu_supports("avx512vnni")));
   CHECK(f.avx512_bf16 == (f.avx512 && __builtin_cpu_supports("avx512bf16")));
-  CHECK((!f.amx_int8 || __builtin_cpu_supports("amx-int8")));
+  CHECK((!f.amx || (__builtin_cpu_supports("amx-int8") && __builtin_cpu_supports("amx-bf16"))));
 #endif
 }

@@ -101,7 +101,8 @@ TEST_CASE("attention against the reference") {
       for (const auto& level : simd_backends()) {
         CAPTURE(level->target()); CAPTURE(shape.heads); CAPTURE(shape.head_dim); CAPTURE(shape.window);
         const Matrix got = in_chunks(*level, *serial, shape, prompt, {141});
-        CHECK(compare(got.values, want.values, Gate{1e-5, 5e-6, 1e-11}) == "");
+        const bool tiles = level->target() == "avx512_amx" && type == DType::kF16;  // see test_attention_block.cpp
+        CHECK(compare(got.values, want.values, tiles ? Gate{1e-4, 5e-5, 1e-9} : Gate{1e-5, 5e-6, 1e-11}) == "");
       }
     }
 }
@@ -142,26 +143,29 @@ TEST_CASE("sessions in one batch do not see each other") {
   }
 }
 
-TEST_CASE("a NaN row fails itself and later positions, never an earlier one") {
+TEST_CASE("a row that is not finite fails itself and later positions, never an earlier one") {
   const auto serial = make_threads("serial", 1);
-  for (const int kv_heads : {1, 4}) {
-    const Shape shape{.heads = 4, .kv_heads = kv_heads, .head_dim = 32};
-    Prompt prompt(shape, 60, 61);
-    std::vector<std::vector<float>> clean;
-    for (const auto& level : simd_backends())
-      clean.push_back(in_chunks(*level, *serial, shape, prompt, {60}).values);
-    for (int64_t c = 0; c < prompt.v.cols; ++c) prompt.v.row(40)[c] = prompt.k.row(40)[c] = NAN;
-    size_t at = 0;
-    for (const auto& level : simd_backends()) {
-      CAPTURE(level->target());
-      const Matrix got = in_chunks(*level, *serial, shape, prompt, {60});
-      const auto cut = static_cast<size_t>(40 * got.cols);
-      const std::vector<float> head(got.values.begin(), got.values.begin() + static_cast<long>(cut));
-      const std::vector<float>& full = clean[at++];
-      CHECK(same_bits(head, {full.begin(), full.begin() + static_cast<long>(cut)}) == "");
-      CHECK(std::all_of(got.values.begin() + static_cast<long>(cut), got.values.end(), [](float v) { return std::isnan(v); }));
-    }
-  }
+  for (const int kv_heads : {1, 4})
+    for (const DType type : {DType::kF32, DType::kF16})
+      for (const float bad : {NAN, INFINITY}) {
+        const Shape shape{.heads = 4, .kv_heads = kv_heads, .head_dim = 40, .type = type};
+        Prompt prompt(shape, 60, 61);
+        std::vector<std::vector<float>> clean;
+        for (const auto& level : simd_backends())
+          clean.push_back(in_chunks(*level, *serial, shape, prompt, {60}).values);
+        for (int64_t c = 0; c < prompt.v.cols; ++c) prompt.v.row(40)[c] = prompt.k.row(40)[c] = bad;
+        size_t at = 0;
+        for (const auto& level : simd_backends()) {
+          CAPTURE(level->target()); CAPTURE(kv_heads); CAPTURE(bad);
+          const Matrix got = in_chunks(*level, *serial, shape, prompt, {60});
+          const auto cut = static_cast<size_t>(40 * got.cols);
+          const std::vector<float> head(got.values.begin(), got.values.begin() + static_cast<long>(cut));
+          const std::vector<float>& full = clean[at++];
+          CHECK(same_bits(head, {full.begin(), full.begin() + static_cast<long>(cut)}) == "");
+          const auto lost = [](float v) { return std::isnan(v); };
+          CHECK(std::all_of(got.values.begin() + static_cast<long>(cut), got.values.end(), lost));
+        }
+      }
 }
 
 TEST_CASE("attention of wanted rows is that of all rows, selected") {
