@@ -101,9 +101,9 @@ int measure(const Options& o) {
   }
   const auto after = bench::probe_peaks(model->threads(), cpu_info().features);
   const double bandwidth = (before.read + after.read) / 2, peak = (before.int8 + after.int8) / 2;
-  fmt::print("{}: {} rows a step, {} steps, each after {} tokens, {} threads ({}); read {:.1f} GB/s ({:.1f} before, {:.1f} after), int8 {:.0f} Gop/s\n\n",
+  fmt::print("{}: {} rows a step, {} steps, each after {} tokens, {} threads ({}); read {:.1f} GB/s ({:.1f} before, {:.1f} after), of the file {:.1f}, int8 {:.0f} Gop/s\n\n",
              o.model, o.rows, o.steps, o.depth, model->threads().size(), model->threads().name(), bandwidth / 1e9, before.read / 1e9,
-             after.read / 1e9, peak / 1e9);
+             after.read / 1e9, bench::probe_file(model->threads(), o.model) / 1e9, peak / 1e9);
   print(sums, total, o.steps, bandwidth, peak);
   return 0;
 }

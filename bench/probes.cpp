@@ -1,13 +1,17 @@
 #include "bench/probes.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <vector>
+
+#include "core/mapped_file.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -221,6 +225,25 @@ __attribute__((target("avx2"))) uint64_t read_ahead(const uint64_t* data, size_t
 }
 #endif
 
+constexpr size_t kPiece = size_t{1} << 20;
+
+// Seconds that `count` pieces from the first on take, which go around; way: a number, which of them reads.
+double read_pieces(Threads& threads, size_t way, std::span<const std::byte> memory, int64_t first, int64_t count) {
+  std::vector<uint64_t (*)(const uint64_t*, size_t)> ways = {&read_plain};
+#if defined(__x86_64__)
+  if (cpu_info().features.avx2) ways = {&read_plain, &read_avx2, &read_ahead};
+#endif
+  const auto read = ways[way % ways.size()];
+  const auto pieces = static_cast<int64_t>(memory.size() / kPiece);
+  std::atomic<uint64_t> sink{0};
+  const auto start = Clock::now();
+  threads.run(count, [&](int64_t index, int) {
+    const std::byte* data = memory.data() + static_cast<size_t>((first + index) % pieces) * kPiece;
+    sink.fetch_xor(read(reinterpret_cast<const uint64_t*>(data), kPiece / 8), std::memory_order_relaxed);
+  });
+  return seconds_since(start);
+}
+
 }  // namespace
 
 Buffer huge_pages(size_t bytes) {
@@ -233,29 +256,47 @@ Buffer huge_pages(size_t bytes) {
 }
 
 double probe_read(Threads& threads, size_t bytes) {
-  std::vector<uint64_t (*)(const uint64_t*, size_t)> ways = {&read_plain};
-#if defined(__x86_64__)
-  if (cpu_info().features.avx2) ways = {&read_plain, &read_avx2, &read_ahead};
-#endif
   const Buffer buffer = huge_pages(bytes);
   std::memset(buffer.data(), 1, bytes);
   // Windows of 64 pieces walk through the buffer, so that each is cold again when its turn comes.
-  constexpr size_t kPiece = size_t{1} << 20;
   const auto pieces = static_cast<int64_t>(bytes / kPiece), window = std::min<int64_t>(64, pieces);
-  std::atomic<uint64_t> sink{0};
   double best = 0;
   int64_t first = 0;
   for (size_t repeat = 0; repeat < 96; ++repeat, first = (first + window) % pieces) {
-    const auto way = ways[repeat % ways.size()];
-    const auto start = Clock::now();
-    threads.run(window, [&](int64_t index, int) {
-      const int64_t piece = (first + index) % pieces;
-      const auto* data = reinterpret_cast<const uint64_t*>(buffer.data() + static_cast<size_t>(piece) * kPiece);
-      sink.fetch_xor(way(data, kPiece / 8), std::memory_order_relaxed);
-    });
-    best = std::max(best, static_cast<double>(window) * static_cast<double>(kPiece) / seconds_since(start));
+    const double seconds = read_pieces(threads, repeat, {buffer.data(), bytes}, first, window);
+    best = std::max(best, static_cast<double>(window) * static_cast<double>(kPiece) / seconds);
   }
   return best;
+}
+
+double probe_file(Threads& threads, const std::filesystem::path& model) {
+  std::filesystem::path largest = model;
+  std::error_code error;
+  if (std::filesystem::is_directory(model, error)) {
+    uintmax_t size = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(model, error)) {
+      if (!entry.is_regular_file(error) || entry.file_size(error) <= size) continue;
+      size = entry.file_size(error), largest = entry.path();
+    }
+  }
+  const MappedFile file(largest);
+  // The longest part that is in memory: a limit of the disk is not asked for.
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), pages = (file.bytes().size() + page - 1) / page;
+  std::vector<unsigned char> there(pages);
+  auto* begin = const_cast<std::byte*>(file.bytes().data());
+  if (mincore(begin, file.bytes().size(), there.data()) != 0) return 0;
+  size_t from = 0, most = 0;
+  for (size_t i = 0, start = 0; i <= pages; ++i) {
+    if (i < pages && (there[i] & 1)) continue;
+    if (i - start > most) from = start, most = i - start;
+    start = i + 1;
+  }
+  const auto part = file.bytes().subspan(from * page, std::min(most * page, file.bytes().size() - from * page));
+  const auto pieces = static_cast<int64_t>(std::min(part.size(), size_t{2} << 30) / kPiece);
+  if (pieces < 64) return 0;
+  double least = read_pieces(threads, 0, part, 0, pieces);
+  for (size_t repeat = 1; repeat < 6; ++repeat) least = std::min(least, read_pieces(threads, repeat, part, 0, pieces));
+  return static_cast<double>(pieces) * static_cast<double>(kPiece) / least;
 }
 
 Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes) {

@@ -2,6 +2,7 @@
 // they are compared with. Each is the best of several short rounds over all workers of `threads`.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "core/buffer.h"
@@ -23,8 +24,12 @@ struct Peaks {
 // slower.
 Buffer huge_pages(size_t bytes);
 
-// `bytes`: the buffer that is streamed; several times the last-level cache.
+// `bytes`: the buffer that is streamed; several times the last-level cache. The best window of 64 MiB counts.
 double probe_read(Threads& threads, size_t bytes);
+// Bytes/s of a whole pass through a model's file as it is mapped, of a folder its largest one, the best of six: what
+// decoding can come to for long. Pages are small there and lie where the system put them. 0 where less than 64 MiB of
+// it are in memory. Throws Error kIo.
+double probe_file(Threads& threads, const std::filesystem::path& model);
 Peaks probe_peaks(Threads& threads, const CpuFeatures& cpu, size_t bytes = size_t{512} << 20);
 
 }  // namespace moiety::bench

@@ -143,13 +143,13 @@ HWY_INLINE __m512 power(__m512 x, __m512 base) {
 void adjust(const Squares& w, int64_t group, int64_t tile, float* x) noexcept {
   const AttentionBlock& b = w.block;
   const __m512i position = _mm512_load_si512(w.positions + group * kSide);
+  const __m512i window = _mm512_set1_epi32(static_cast<int>(least(b.window, INT32_MAX)));
   for (int64_t p = 0; p < kTile; ++p) {
     RowVec v = hn::Load(kRow, x + p * kSide);
     if (b.softcap > 0) v = hn::Mul(tanh_row(hn::Div(v, set(b.softcap))), set(b.softcap * kLog2e));
     const __m512i at = _mm512_set1_epi32(static_cast<int>(tile + p));
     __mmask16 visible = _mm512_cmple_epi32_mask(at, position);
-    if (b.window > 0)
-      visible &= _mm512_cmpgt_epi32_mask(at, _mm512_sub_epi32(position, _mm512_set1_epi32(static_cast<int>(b.window))));
+    if (b.window > 0) visible &= _mm512_cmpgt_epi32_mask(at, _mm512_sub_epi32(position, window));
     _mm512_store_ps(x + p * kSide, _mm512_mask_mov_ps(_mm512_set1_ps(kMinusInf), visible, v.raw));
   }
 }
@@ -326,12 +326,6 @@ void finish(const Squares& w) noexcept {
       _mm512_mask_storeu_ps(y + d, left_of(b.head_dim - d), _mm512_mul_ps(_mm512_load_ps(sums), inverse));
   }
 }
-
-struct alignas(64) SquareSquares {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 }  // namespace
 

@@ -30,6 +30,7 @@ struct Result {
   double mean = 0, deviation = 0;
   double bytes = 0, flops = 0;          // a token
   double bandwidth = 0, peak = 0;       // of the machine, now, with these threads
+  double file_bandwidth = 0;            // of the model's file as it is mapped; 0: not measured
   uint64_t hash = 0;                    // of the last logits
 
   std::string test() const {
@@ -84,6 +85,8 @@ class Bench {
     for (double rate : rates) r.mean += rate / static_cast<double>(rates.size());
     for (double rate : rates) r.deviation += (rate - r.mean) * (rate - r.mean);
     r.deviation = rates.size() > 1 ? std::sqrt(r.deviation / static_cast<double>(rates.size() - 1)) : 0;
+    if (!file_) file_ = measure_file(info_.threads, flags_.model.path);  // by now it is in memory
+    r.file_bandwidth = *file_;
     return r;
   }
 
@@ -127,6 +130,7 @@ class Bench {
   moiety_model_info info_;
   Interrupt& interrupt_;
   Limits limits_;
+  std::optional<double> file_;
 };
 
 nlohmann::ordered_json json_of(const Result& r) {
@@ -135,7 +139,7 @@ nlohmann::ordered_json json_of(const Result& r) {
   return {{"model_type", r.model}, {"model_types", r.types}, {"model_size", r.size}, {"model_n_params", r.parameters},
           {"backends", r.backends}, {"n_threads", r.threads}, {"n_prompt", r.prompt}, {"n_gen", r.predict}, {"n_depth", r.depth},
           {"avg_ts", r.mean}, {"stddev_ts", r.deviation}, {"bytes_per_token", r.bytes}, {"flops_per_token", r.flops},
-          {"bandwidth", r.bandwidth}, {"peak_ops", r.peak}, {"bandwidth_share", r.bandwidth_share()}, {"peak_share", r.peak_share()},
+          {"bandwidth", r.bandwidth}, {"file_bandwidth", r.file_bandwidth}, {"peak_ops", r.peak}, {"bandwidth_share", r.bandwidth_share()}, {"peak_share", r.peak_share()},
           {"logits_hash", hash}};
 }
 
@@ -186,16 +190,22 @@ int run(BenchFlags flags, const Environment& environment) {
     flags.model.threads = threads;
     const ModelPtr model = load_model(flags.model, environment, interrupt, first);
     Bench bench(flags, model.get(), interrupt);
+    Result last;
     for (int depth : flags.depths) {
       const auto one = [&](int prompt, int predict) {
         if (prompt + predict == 0) return;
-        const Result result = bench.measure(prompt, predict, depth);
+        const Result result = last = bench.measure(prompt, predict, depth);
         print(flags, result, first);
         if (record) record->append(json_of(result));
         first = false;
       };
       for (int prompt : flags.prompts) one(prompt, 0);
       for (int predict : flags.predicts) one(0, predict);
+    }
+    if (flags.output == "md" && last.bandwidth > 0) {
+      std::printf("\nread: %.1f GB/s of memory in huge pages", last.bandwidth / 1e9);
+      if (last.file_bandwidth > 0) std::printf(", %.1f in a pass through the model's file", last.file_bandwidth / 1e9);
+      std::printf("\n");
     }
     print_gate_statistics(flags.model, model.get());
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/dtype.h"
+#include "core/error.h"
 #include "bench/probes.h"
 
 namespace cli {
@@ -16,6 +17,14 @@ Limits measure_limits(int threads, const std::string& types, bool f32) {
   if (!f32 && dtype && moiety::is_quantised(*dtype)) ops = peaks.int8;
   if (!f32 && largest == "bf16") ops = std::max(peaks.bf16, peaks.f32);
   return {peaks.read, ops};
+}
+
+double measure_file(int threads, const std::string& model) {
+  try {
+    return moiety::bench::probe_file(*moiety::make_threads("tbb", threads), model);
+  } catch (const moiety::Error&) {  // a limit is no reason to fail
+    return 0;
+  }
 }
 
 }  // namespace cli
