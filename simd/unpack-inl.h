@@ -64,9 +64,9 @@ MOIETY_STEP void unpack_scales(const uint8_t* first, int64_t stride, const int64
   GroupScales s[4];
   for (int q = 0; q < 4; ++q) T::scales(quad_rows(first, stride, 16, 4 * q), s[q]);
   for (int i = 0; i < kSlices; ++i) {
-    const auto store = [&](auto d, auto of, auto* base, int64_t stride) HWY_ATTR {
+    const auto store = [&](auto d, auto of, auto* base, int64_t apart) HWY_ATTR {
       const hn::Vec<decltype(d)> rows[4] = {of(s[0]), of(s[1]), of(s[2]), of(s[3])};
-      store_rows(d, rows, [=](int lane) { return base + position[T::block(i, lane)] * stride; });
+      store_rows(d, rows, [=](int lane) { return base + position[T::block(i, lane)] * apart; });
     };
     store(
         d16, [i](const GroupScales& x) { return x.ws[i]; }, panel.scales, 16);
