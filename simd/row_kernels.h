@@ -30,7 +30,7 @@ struct AttentionBlock {
   float* scratch;          // attention_floats(rows * heads, head_dim), aligned to 64 bytes
 };
 inline constexpr int64_t kAttentionTile = 32;  // positions
-inline constexpr int64_t kMaxQueries = 256;    // rows * heads of a block
+inline constexpr int64_t kMaxQueries = 512;    // rows * heads of a block
 
 struct RowKernels {
   // y = x / sqrt(mean(x²) + eps) * weight
