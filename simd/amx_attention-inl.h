@@ -75,7 +75,7 @@ HWY_INLINE __m512 upper(__m512 x) {
   asm("" : "+v"(x));  // or clang makes of two of them a shuffle of words, which takes three steps
   return x;
 }
-// Half up. Of a NaN whose payload is at most 16 bits.
+// Half up. A NaN stays one unless all its upper bits are set.
 HWY_INLINE __m512 rounded(__m512 x) {
   return upper(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000))));
 }

@@ -202,6 +202,7 @@ HWY_INLINE void soften(const Squares& w, int64_t group, float* x, Products& prod
 // with the values that it sees alone, and sums of the others as they were.
 void add_values_apart(const Squares& w, int64_t group, int64_t tile, int64_t index, int64_t turn) noexcept {
   alignas(64) float before[kSide][kSide];
+  Products products(w, group);
   for (int64_t i = 0; i < least(w.queries - group * kSide, kSide); ++i) {
     const int64_t position = w.positions[group * kSide + i];
     const Range range = seen(w.block, position, position, tile);
@@ -211,8 +212,6 @@ void add_values_apart(const Squares& w, int64_t group, int64_t tile, int64_t ind
       put_values(w, w.values_of(tile), chunk, range, values + chunk * kPairBytes, [] {});
       float* sums = w.sums_of(group) + chunk * kSquareFloats;
       __builtin_memcpy(before, sums, sizeof(before));
-      Products products(w, group);
-      if (chunk > 0) load_weights(w.logits_of(turn));
       products.sums(values + chunk * kPairBytes, chunk, 1, turn);
       products.rest();
       for (int64_t other = 0; other < kSide; ++other)
